@@ -1,0 +1,21 @@
+"""Sololith: one system for one person on one machine.
+
+This page is the table of contents. A chapter imports only from the chapters above it.
+"""
+__version__ = "0.1.0"
+from .base import *            # third-party names used everywhere, paths, Problem, what a plugin adds
+from .assets import *          # the front-end files, by hash
+from .fields import *          # type hints → fields → typed values
+from .store import *           # the SQLite file: tables, journal, undo, search, backups
+from .events import *          # what happens, told to every tab and every listener
+from .forms import *           # fields → forms and JSON Schema; uploads
+from .ui import *              # the shell, toasts, palette, show(value), style and script
+from .guard import *           # who may talk to us
+from .crud import *            # a dataclass becomes an app
+from .plugins import *         # find, load, reload, quarantine
+from .server import *          # assemble the app and serve it
+from .cli import *             # the command line
+from .apps.profiles import *   # the built-in apps, written with what a user has
+from .apps.tasks import *
+from .apps.notes import *
+from .apps.journal import *
