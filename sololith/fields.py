@@ -1,0 +1,299 @@
+"""Type hints become fields, and fields turn what people type into typed values and SQLite columns, and back.
+
+    fields_of(Recipe)                      # {"title": Field(name="title", kind="text", …), …}
+    value_of(field, "2026-12-24")             # date(2026, 12, 24), or a Problem that says what to give
+    to_sql(field, value), from_sql(field, value)
+
+One `Field` serves a record's column, a form's input, a tool's argument and a step's question.
+It does not draw anything: forms.py does.
+"""
+import inspect, json, math, re, types, typing
+from dataclasses import MISSING, dataclass, field, fields as dataclass_fields, is_dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from .base import Problem, did_you_mean
+
+class Kind(str): "Marks a type hint with the kind of field that it stands for."
+class JsonText(str): "A text that is a value of a Json field, as opposed to one that is still to be read as JSON."
+class Help(str): "`Annotated[str, Help('…')]`: a line of help beside the field."
+
+
+@dataclass(frozen=True)
+class Range:
+    "`Annotated[int, Range(1, 12)]`: the least and the greatest value, both allowed."
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    "`Annotated[str, Pattern(r'[A-Z]{3}')]`: the whole text must match."
+    regex: str
+
+
+Text = Annotated[str, Kind("long")]
+Markdown = Annotated[str, Kind("markdown")]
+Email = Annotated[str, Kind("email")]
+Url = Annotated[str, Kind("url")]
+File = Annotated[str, Kind("file")]        # the name of a file in the workspace's files/
+Json = Annotated[Any, Kind("json")]
+Tags = Annotated[list[str], Kind("tags")]
+
+
+@dataclass
+class Field:
+    "One named, typed value that can be asked for, checked, stored and shown."
+    name: str
+    kind: str                              # a key of KINDS
+    default: Any = MISSING
+    is_optional: bool = False              # T | None
+    choices: dict[str, Any] = field(default_factory=dict)   # what is typed → what it stands for
+    help: str = ""
+    range: Range = Range()
+    pattern: str = ""
+    record: type | None = None             # the record class that a relation points to
+    find: Callable[[str], int | None] | None = None         # a relation's look-up by name
+
+    @property
+    def is_required(self) -> bool: return self.default is MISSING and not self.is_optional and self.kind != "bool"
+
+    @property
+    def label(self) -> str: return self.name.removeprefix("is_").replace("_", " ").capitalize()
+
+    def blank(self) -> Any:
+        "The value a new record begins with."
+        if callable(self.default): return self.default()
+        if self.default is not MISSING: return self.default
+        return None if self.is_optional else {"bool": False, "tags": []}.get(self.kind, "" if self.is_text else None)
+
+    @property
+    def is_text(self) -> bool: return KINDS[self.kind].column == "TEXT" and not isinstance(first_choice(self), int)
+
+
+class KindOf(NamedTuple):
+    "What there is to know of a kind of field: its column, what it is called, an example, its input, its JSON Schema."
+    column: str = "TEXT"
+    noun: str = "text"
+    example: str = "a value"
+    input: str = "text"
+    schema: dict[str, Any] = {"type": "string"}  # copied before it is changed
+
+
+# SQLite keeps a column's declared type as it is written, so the file itself says what a column means, and a changed type
+# can be told from a widened one (str → Email are both TEXT; str → date are not).
+KINDS = dict(
+    text=KindOf(), long=KindOf(), markdown=KindOf(), choice=KindOf(noun="one of the choices", example="one of them"),
+    file=KindOf("TEXT", "a file", "the name of a file in files/", "file"),
+    email=KindOf("TEXT", "an e-mail address", "an address such as ada@example.org", "email",
+        {"type": "string", "format": "email"}),
+    url=KindOf("TEXT", "a web address", "an address such as https://example.org", "url",
+        {"type": "string", "format": "uri"}),
+    int=KindOf("INTEGER", "a whole number", "a whole number such as 3", "number", {"type": "integer"}),
+    float=KindOf("REAL", "a number", "a number such as 2.5", "number", {"type": "number"}),
+    decimal=KindOf("TEXT DECIMAL", "a number", "a number such as 19.90", "number",
+        {"type": "string", "format": "decimal"}),
+    bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", {"type": "boolean"}),
+    date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", {"type": "string", "format": "date"}),
+    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00", "datetime-local",
+        {"type": "string", "format": "date-time"}),
+    time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", {"type": "string", "format": "time"}),
+    json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', schema={}),
+    tags=KindOf("TEXT TAGS", "a list", "words with commas between them",
+        schema={"type": "array", "items": {"type": "string"}}),
+    relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
+        schema={"type": "integer"}))
+PLAIN: dict[Any, str] = {str: "text", int: "int", float: "float", bool: "bool", date: "date", datetime: "datetime",
+    time: "time",
+                         Decimal: "decimal", dict: "json", list: "json", Any: "json"}
+
+
+def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
+    "The field that a type hint describes. Raises Problem for a hint that cannot be asked for."
+    found = Field(name, "", default)
+    while True:
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin is Annotated:
+            hint = args[0]
+            for mark in args[1:]:
+                match mark:
+                    case Kind(): found.kind = found.kind or str(mark)
+                    case Help(): found.help = str(mark)
+                    case Range(): found.range = mark
+                    case Pattern(): found.pattern = mark.regex
+        elif origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
+            found.is_optional = True
+            hint = next(a for a in args if a is not type(None))
+        else: break
+    if found.kind: return found
+    if origin is Literal: found.kind, found.choices = "choice", {str(a): a for a in args}
+    elif isinstance(hint, type) and issubclass(hint, Enum): found.kind, found.choices = "choice", {str(e.value): e
+        for e in hint}
+    elif hint == list[str]: found.kind = "tags"
+    elif (origin or hint) in PLAIN: found.kind = PLAIN[origin or hint]
+    elif is_dataclass(hint): found.kind, found.record = "relation", hint
+    else:
+        raise Problem(f"{name} is annotated with {getattr(hint, '__name__', hint)}, which cannot be asked for.",
+                      fix="Use str, int, float, bool, date, datetime, time, Decimal, Literal, an Enum, Text, Markdown, "
+                          "Email, Url, File, Json, Tags, another record class, or any of them | None.")
+    return found
+
+
+def fields_of(source: Any) -> dict[str, Field]:
+    "The fields of a record class, or of a function's parameters, by name."
+    try: hints = typing.get_type_hints(source, include_extras=True)
+    except NameError as e: raise Problem(f"{source.__name__} uses {e.name} before it is defined.",
+        fix="Define it above.") from e
+    if not is_dataclass(source):
+        return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
+                for p in inspect.signature(source).parameters.values()}
+    return {f.name: field_of(f.name, hints[f.name], f.default if f.default_factory is MISSING else f.default_factory)
+            for f in dataclass_fields(source) if f.name != "id"}
+
+
+def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c in field.choices.values()), None)
+
+
+def value_of(field: Field, value: Any) -> Any:
+    """The value that `value` (text as typed, or typed already) stands for.
+
+    Empty text is None for an optional field, and the default elsewhere. Raises Problem, which names the field, the
+    value and what would do.
+    """
+    if isinstance(value, str):
+        value = keepable(field, value if field.kind in ("long", "markdown", "json") else value.strip())
+    if value is None or value == "" and not isinstance(value, JsonText):
+        if field.is_optional: return None
+        if field.kind == "bool": return False
+        if field.is_required: raise Problem(f"{field.name} is empty.", fix=f"Give {KINDS[field.kind].example}.")
+        return field.blank()
+    try: result = parse(field, value)
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        raise Problem(f"{field.name} is {clip(value)!r}, which is not {KINDS[field.kind].noun}.",
+                      fix=f"Give {KINDS[field.kind].example}.") from None
+    if field.kind in ("json", "tags") and result is not None: keepable(field, to_sql(field, result))
+    low, high = field.range.low, field.range.high
+    if low is not None and result < low or high is not None and result > high:
+        between = f"from {low} to {high}" if None not in (low,
+            high) else f"of at least {low}" if high is None else f"of at most {high}"
+        raise Problem(f"{field.name} is {result}.", fix=f"Give a value {between}.")
+    if field.pattern and not re.fullmatch(field.pattern, str(result)):
+        raise Problem(f"{field.name} is {clip(value)!r}.", fix=field.help or f"It has to match {field.pattern}.")
+    return result
+
+
+def keepable(field: Field, text: str) -> str:
+    if "\0" in text or not text.isprintable() and re.search("[\ud800-\udfff]", text):
+        raise Problem(f"{field.name} contains a character that cannot be kept.", fix="Take it out.")
+    return text
+
+
+def parse(field: Field, value: Any) -> Any:
+    "`value` as the field's type. Raises ValueError and its kin."
+    text = value if isinstance(value, str) else None
+    match field.kind:
+        case "text" | "long" | "markdown" | "file":
+            if not isinstance(value, (str, int, float)): raise ValueError
+            return " ".join(str(value).split("\n")) if field.kind == "text" else str(value).replace("\r\n", "\n")
+        case "int":
+            if isinstance(value, bool) or not (isinstance(value, int | str) or isinstance(value, float)
+                and value.is_integer()): raise ValueError
+            if abs(number := int(value)) >= 2**63: raise ValueError
+            return number
+        case "float":
+            if isinstance(value, bool) or not math.isfinite(number := float(value)): raise ValueError
+            return number
+        case "decimal":
+            if isinstance(value, bool) or not (number := Decimal(str(value))).is_finite(): raise ValueError
+            if abs(number.adjusted()) > 300: raise ValueError  # 1e999999999 is a gigabyte once it is written out
+            return number
+        case "bool":
+            if text is None and value not in (0, 1): raise ValueError
+            return bool(value) if text is None else bool_of(text)
+        case "date":
+            if isinstance(value, datetime): return value.date()
+            return date.fromisoformat(text) if text is not None else checked(value, date)
+        case "datetime":
+            moment = datetime.fromisoformat(text) if text is not None else checked(value, datetime)
+            if moment.tzinfo: moment = moment.astimezone()  # local time to the second, as inputs show it
+            return moment.replace(tzinfo=None, microsecond=0)
+        case "time": return (time.fromisoformat(text) if text is not None
+            else checked(value, time)).replace(tzinfo=None, microsecond=0)
+        case "email":
+            if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", value): raise ValueError
+            return value
+        case "url":
+            if urlsplit(value).scheme not in ("http", "https", "mailto") or len(value) < 9: raise ValueError
+            return value
+        case "json":
+            result = value if text is None or isinstance(text, JsonText) else json.loads(text)
+            json.dumps(result, allow_nan=False)
+            return JsonText(result) if isinstance(result, str) else result
+        case "tags":
+            parts = re.split(r"[,\n]", text) if text is not None else value
+            return list(dict.fromkeys(str(p).strip() for p in checked(parts, (list, tuple)) if str(p).strip()))
+        case "choice":
+            for choice in field.choices.values():
+                if choice == value: return choice
+            key = str(getattr(value, "value", value))
+            found = field.choices.get(key) or next((c for k, c in field.choices.items() if k.lower() == key.lower()),
+                None)
+            if found is None and key not in field.choices:
+                raise Problem(f"{field.name} is {clip(key)!r}.", fix=did_you_mean(key, field.choices))
+            return found
+        case "relation":
+            key = str(getattr(value, "id", value)) if text is None else text
+            number = key.rpartition("#")[2]  # "Ada #3", as lists and exports say it
+            found = field.find(number if number.isdecimal() else key) if field.find else int(number)
+            if found is None or not 0 < found < 2**63: raise ValueError
+            return found
+    raise ValueError
+
+
+def checked(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind): raise ValueError
+    return value
+
+
+def bool_of(text: str) -> bool:
+    if text.lower() in ("yes", "true", "1", "on", "y", "x", "done"): return True
+    if text.lower() in ("no", "false", "0", "off", "n", "-"): return False
+    raise ValueError
+
+
+def clip(value: Any, length: int = 60) -> str:
+    "`value` as one line of at most `length` characters."
+    text = " ".join(str(value)[:length * 4].encode("utf-8", "replace").decode().split())
+    return text if len(text) <= length else text[:length - 1] + "…"
+
+
+def to_sql(field: Field, value: Any) -> Any:
+    "A typed value as SQLite keeps it: a number, a text or NULL."
+    if value is None: return None
+    match field.kind:
+        case "bool": return int(value)
+        case "date" | "time": return value.isoformat()
+        case "datetime": return value.isoformat(" ", "seconds")
+        case "decimal": return str(value)
+        case "json" | "tags": return json.dumps(value, ensure_ascii=False)
+        case "choice": return getattr(value, "value", value)
+    return value
+
+
+def from_sql(field: Field, value: Any) -> Any:
+    "The typed value of what SQLite kept. What no longer fits the type is given as it is."
+    if value is None: return None if field.is_optional or not field.is_text else ""
+    try:
+        match field.kind:
+            case "bool": return bool(value)
+            case "date" | "datetime" | "time": return {"date": date, "datetime": datetime,
+                "time": time}[field.kind].fromisoformat(value)
+            case "decimal": return Decimal(value)
+            case "json" | "tags": return JsonText(found) if isinstance(found := json.loads(value), str) else found
+            case "choice": return field.choices.get(str(value), value)
+    except (ValueError, TypeError, ArithmeticError): return value
+    return value
+
