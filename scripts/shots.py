@@ -1,0 +1,385 @@
+"""Screenshots of every page and its main states, from a workspace filled with believable data: what `make shots` does.
+
+    python scripts/shots.py [NAME …]        # shots/NAME-{desktop,phone}-{light,dark}.png and shots/index.html
+
+Without a name, all of SCENES, and docs/screenshot.png, which is also called readme. tests/test_axe.py goes through the same scenes.
+"""
+import html
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from helpers import Server  # noqa: E402  # ty: ignore
+
+SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+
+# ─── the workspace ───
+
+AUTHORS = '''"Authors: who wrote it down."
+from sololith import *
+
+@dataclass
+class Author:
+    "Somebody whose recipes we cook."
+    name: str
+    country: str = ""
+    website: Url | None = None
+
+authors = crud(Author)
+'''
+RECIPES = '''"Recipes: what we cook."
+from sololith import *
+from sololith_apps.authors import Author
+
+@dataclass
+class Recipe:
+    "Something to cook."
+    title: str
+    servings: Annotated[int, Range(1, 24), Help("How many it feeds.")] = 2
+    course: Literal["starter", "main", "dessert"] = "main"
+    is_cooked: bool = False
+    cook_by: date | None = None
+    author: Author | None = None
+    tags: Tags = field(default_factory=list)
+    method: Markdown = ""
+
+recipes = crud(Recipe)
+'''
+READINGS = '''"Readings: an app that nobody has put anything into yet."
+from sololith import *
+
+@dataclass
+class Reading:
+    "What a meter shows."
+    meter: str
+    at: date
+    value: float
+
+readings = crud(Reading)
+
+@rt("/readings/broken", methods=["GET"])
+async def broken(req: Request): return {}["kWh"]
+'''
+BROKEN = '''"Invoices: what we are owed."
+from sololith import *
+
+@dataclass
+class Invoice:
+    number: str
+    total: Decimal
+
+invoices = crud(Invoise)
+'''
+PROFILES = [("Home", "", "", "HOME"), ("Lindqvist & Daughters", "Maja Lindqvist", "https://lindqvist.example", "LD"),
+            ("Harbour Museum", "Tomás Ferreira", "https://harbour-museum.example", "HM"), ("Beekeepers' Club", "", "", "BEES")]
+TASKS = """Send Maja the revised floor plan|LD|1|high
+Call the museum about the loan of the sextant|HM|0|high
+Renew the passport|HOME|12|high
+Book the ferry to Öland for the second week of August|HOME|20|normal
+Order 200 m of oak flooring, brushed and oiled|LD|3|high
+Write the wall text for room 4|HM|6|normal
+Check the hives after the storm|BEES|2|high
+Pay the water bill|HOME|-2|high
+Read the fire inspector's report|HM|-1|normal
+Sharpen the kitchen knives|HOME||low
+Ask Tomás for the visitor numbers of spring|HM|4|normal
+Scan the 1911 harbour map at 600 dpi|HM|9|normal
+Return the library books|HOME|5|normal
+Prepare the talk on swarm control|BEES|15|normal
+Invoice for May and June|LD|7|high
+Choose tiles for the upstairs bathroom|LD|10|normal
+Replace the bicycle's rear tyre|HOME||normal
+Order 40 jars with lids|BEES|18|low
+Update the membership list|BEES|25|low
+Photograph the finished staircase|LD|30|low
+Plan Ines's birthday|HOME|14|normal
+Descale the coffee machine|HOME||low
+Translate the audio guide into Portuguese|HM|40|normal
+Get three quotes for the glass railing|LD|11|normal
+Measure the attic windows again|LD||normal
+Label the spare keys|HOME||low
+Back up the photos from the trip|HOME|8|normal
+Treat against varroa|BEES|33|high
+Sign the lease for the honey room|BEES|21|normal
+Draft the autumn programme|HM|45|low""".splitlines()
+RECIPE_ROWS = [("Leek and potato soup", 4, "starter", True, "Elena Marchetti", "quick, winter"), ("Saffron risotto", 4, "main", True, "Elena Marchetti", "rice"),
+               ("Baked trout with fennel", 2, "main", False, "Per Åkesson", "fish"), ("Walnut and pear salad", 2, "starter", False, "Noor Haddad", "quick"),
+               ("Aubergine with tahini", 6, "starter", True, "Noor Haddad", "vegan, party"), ("Cardamom buns", 12, "dessert", True, "Per Åkesson", "baking"),
+               ("Lemon tart", 8, "dessert", False, "Elena Marchetti", "baking"), ("Lamb with apricots", 6, "main", False, "Noor Haddad", "slow, party")]
+METHOD = """Sweat two **leeks** in butter, ten minutes, lid on.
+
+1. Add 400 g of floury potatoes, diced.
+2. Cover with stock and simmer until they fall apart.
+3. Blend *half* of it, so that it keeps some bite.
+
+> Nutmeg, not pepper.
+
+| For | Potatoes | Leeks |
+|---|---|---|
+| 2 | 400 g | 2 |
+| 6 | 1.2 kg | 5 |
+"""
+NOTES = [("How the boiler is bled", "1. Turn the pump **off**.\n2. Start with the lowest radiator.\n3. Close the valve when water comes.\n\nPressure cold: `1.5 bar`."),
+         ("Ideas for the autumn exhibition", "- Knots, and who tied them\n- *The sextant* as the centre of room 4\n- Sound: harbour at 5 a.m."),
+         ("Wi-Fi for guests", "On the fridge door."), ("Books to read", "- The Living Mountain\n- A Month in the Country\n- The Summer Book"),
+         ("What we agreed with Maja", "Oak, **brushed**, no varnish. Stairs first.\n\n[Her shop](https://lindqvist.example)"), ("Measurements of the attic", "Window 1: 78 × 118\nWindow 2: 78 × 98")]
+BAD_CSV = "title,servings,course,cook_by\nOnion tart,6,main,2026-10-02\nFish soup,many,main,\nPlum cake,8,pudding,2026-09-30\nBeetroot salad,4,starter,soon\n"
+GOOD_CSV = "Title;Servings;Course;Cook by\nOnion tart;6;main;2026-10-02\nPlum cake;8;dessert;2026-09-30\nBeetroot salad;4;starter;\n"
+
+
+def fill(server: Server) -> None:
+    "Put all of it into a fresh workspace, through the same routes as a person's clicks."
+    def add(app: str, **values: object) -> int:
+        answer = server.post(f"/{app}", {key: value for key, value in values.items() if value not in ("", None, False)})
+        assert answer.status == 200, (app, values, answer)
+        return int(server.get(f"/{app}/export.json").json()[-1]["id"])
+
+    apps = server.workspace / "apps"
+    apps.mkdir(parents=True, exist_ok=True)
+    for name, source in (("authors", AUTHORS), ("readings", READINGS), ("recipes", RECIPES), ("invoices", BROKEN)):
+        (apps / f"{name}.py").write_text(source)
+    server.stop()
+    server.start(login=True)
+    profiles = {code: add("profiles", name=name, real_name=real, address=address, code=code) for name, real, address, code in PROFILES}
+    for at, line in enumerate([*TASKS, *TASKS]):
+        title, code, days, priority = line.split("|")
+        if at >= len(TASKS): title = f"{title}: what is left"
+        due = date.today() + timedelta(int(days) + at // 3) if days else ""
+        add("tasks", title=title, due=due, priority=priority, profile=profiles[code], is_done="on" if at % 5 == 3 or at > 50 else "",
+            notes="Ask first whether the measurements are still right." if at % 7 == 0 else "")
+    authors = {name: add("authors", name=name, country=country) for name, country in (("Elena Marchetti", "Italy"), ("Per Åkesson", "Sweden"), ("Noor Haddad", "Lebanon"))}
+    for at, (title, servings, course, is_cooked, author, tags) in enumerate(RECIPE_ROWS):
+        add("recipes", title=title, servings=servings, course=course, is_cooked="on" if is_cooked else "", author=authors[author], tags=tags,
+            cook_by="" if at % 3 else date.today() + timedelta(at * 4 + 1), method=METHOD if at == 0 else "Taste, then salt.")
+    for title, body in NOTES: add("notes", title=title, body=body)
+    server.post("/recipes/1", {"_row": "title,servings", "title": "Leek and potato soup", "servings": 6})
+    server.post("/tasks/2/toggle", {"field": "is_done", "value": "on"})
+    server.post("/tasks/2/toggle", {"field": "is_done", "value": "off"})
+    server.post("/notes/3/delete")
+    server.post("/undo")
+    server.post("/tasks/bulk", {"ids": [8, 9], "action": "change", "field": "priority", "value": "high"})
+
+
+# ─── the scenes ───
+
+SCENES: dict[str, Callable[[Any, Server], None]] = {}
+WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "home"}  # beyond the window
+
+
+def scene(name: str) -> Callable[[Callable[[Any, Server], None]], Callable[[Any, Server], None]]:
+    return lambda show: SCENES.setdefault(name, show)
+
+
+def at(path: str, name: str, then: Callable[[Any], object] = lambda page: None) -> None:
+    def show(page: Any, server: Server) -> None:
+        page.goto(server.url + path)
+        then(page)
+    SCENES[name] = show
+
+
+def open_form(page: Any, app: str = "recipes") -> None:
+    page.keyboard.press("n")
+    page.wait_for_selector("#dialog[open] input[name=title]")
+
+
+def form_errors(page: Any) -> None:
+    open_form(page)
+    page.fill("#dialog input[name=servings]", "99")
+    page.fill("#dialog input[name=tags]", "quick, winter")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#dialog small.error")
+
+
+def select_three(page: Any) -> None:
+    for box in page.locator("[name=ids]").all()[1:4]: box.check()
+    page.select_option("#bulk select[name=field]", "priority")
+    page.wait_for_selector("#bulk-value button")
+
+
+def palette(page: Any, text: str) -> None:
+    page.keyboard.press("Control+k")
+    page.wait_for_selector("#palette[open] [role=option]")
+    if text:
+        page.keyboard.type(text)
+        page.wait_for_timeout(400)
+
+
+def preview(page: Any, text: str) -> None:
+    page.fill("textarea[name=text]", text)
+    page.click("main form button:has-text('Preview')")
+    page.wait_for_selector("h2:has-text('Which column')")
+
+
+def imported(page: Any) -> None:
+    preview(page, GOOD_CSV)
+    page.click("main form button[value=import]")
+    page.wait_for_selector("h2:has-text('imported')")
+
+
+
+def edit_row(page: Any, wrong: bool = False) -> None:
+    page.locator("[data-row]").nth(2).focus()
+    page.keyboard.press("e")
+    page.wait_for_selector(".editing input[name=title]")
+    if not wrong: return
+    page.fill(".editing input[name=title]", "")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".editing small.error")
+
+
+def open_nav(page: Any) -> None:
+    if page.is_visible("[data-toggle=nav]"): page.click("[data-toggle=nav]")
+
+
+def open_panel(page: Any) -> None:
+    page.click("[data-toggle=panel]")
+    page.wait_for_selector("#activity li")
+
+
+at("/", "home")
+at("/", "navigation", open_nav)
+at("/tasks", "list")
+at("/recipes", "list-relations")
+at("/tasks?q=museum&sort=-due&f.priority=high", "list-filtered")
+at("/tasks", "list-selected", select_three)
+at("/tasks", "list-editing", edit_row)
+at("/tasks", "list-editing-wrong", lambda page: edit_row(page, wrong=True))
+at("/tasks", "list-menu", lambda page: page.click("summary[aria-label=More]"))
+at("/tasks", "list-columns", lambda page: page.click("summary[aria-label=Columns]"))
+at("/recipes", "new-dialog", open_form)
+at("/recipes", "new-dialog-wrong", form_errors)
+at("/recipes/new", "new-page")
+at("/recipes/1", "record", lambda page: page.wait_for_selector(".log li"))
+at("/authors/1", "record-related", lambda page: page.wait_for_selector(".log li"))
+at("/recipes/import", "import-form")
+at("/recipes/import", "import-bad", lambda page: preview(page, BAD_CSV))
+at("/recipes/import", "import-good", lambda page: preview(page, GOOD_CSV))
+at("/journal", "journal")
+at("/journal", "journal-difference", lambda page: page.locator("#journal-list summary").nth(1).click())
+at("/plugins", "plugins", lambda page: page.locator(".card.bad summary").click())
+at("/tasks", "palette", lambda page: palette(page, ""))
+at("/tasks", "palette-search", lambda page: palette(page, "museum"))
+at("/tasks", "palette-nothing", lambda page: palette(page, "xyzzy"))
+at("/tasks", "help", lambda page: (page.keyboard.press("?"), page.wait_for_selector("#help[open]")))
+at("/tasks", "panel", open_panel)
+at("/readings", "empty")
+at("/tasks?q=xyzzy", "nothing-found")
+at("/nowhere", "not-found")
+at("/readings/broken", "problem", lambda page: page.click("summary:has-text('Details')"))
+at("/tasks", "profile-menu", lambda page: page.click("summary[aria-label^=Profile]"))
+at("/tasks", "theme-menu", lambda page: page.click("summary[aria-label=Theme]"))
+
+
+@scene("toast")
+def toast(page: Any, server: Server) -> None:
+    page.goto(server.url + "/notes")
+    page.locator("[data-row]").first.focus()
+    page.keyboard.press("Delete")
+    page.wait_for_selector(".toast button")
+
+
+@scene("import-done")
+def import_done(page: Any, server: Server) -> None:
+    page.goto(server.url + "/recipes/import")
+    imported(page)
+
+
+@scene("signed-out")
+def signed_out(page: Any, server: Server) -> None:
+    page.context.clear_cookies()
+    page.goto(server.url)
+
+
+@scene("launch-used")
+def launch_used(page: Any, server: Server) -> None: page.goto(f"{server.url}/launch?token=used")
+
+
+@scene("offline")
+def offline(page: Any, server: Server) -> None:
+    page.goto(server.url + "/tasks")
+    server.kill()
+    page.wait_for_selector("body.offline")
+
+
+def after(name: str, server: Server) -> None:
+    "Put back what a scene has changed."
+    if name in ("toast", "import-done"): server.post("/undo")
+    if name == "panel": server.post("/ui/panel", {"value": "false"})
+    if name == "offline": server.start(port=server.port, login=False)
+
+
+def context_for(browser: Any, server: Server, size: str, scheme: str, **options: Any) -> Any:
+    context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce", **options)
+    context.set_default_timeout(10_000)
+    name, _, value = server.cookie.partition("=")
+    context.add_cookies([{"name": name, "value": value, "domain": server.name, "path": "/", "httpOnly": True, "sameSite": "Strict"}])
+    return context
+
+
+def main(*names: str) -> int:
+    from playwright.sync_api import sync_playwright
+    if unknown := set(names) - {*SCENES, "readme"}: return print(f"No such scene: {', '.join(unknown)}. There are: {', '.join(SCENES)}", file=sys.stderr) or 2
+    chosen = [name for name in names if name != "readme"] if names else list(SCENES)
+    shots = ROOT / "shots"
+    if not names: shutil.rmtree(shots, ignore_errors=True)
+    shots.mkdir(exist_ok=True)
+    folder, problems = Path(tempfile.mkdtemp(prefix="sololith-shots-")), []
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        with sync_playwright() as playwright, Server(folder / "sololith").start() as server:
+            fill(server)
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.getuid() == 0 else [])
+            for size in SIZES:
+                for scheme in ("light", "dark"):
+                    for name in chosen:
+                        context = context_for(browser, server, size, scheme)
+                        page = context.new_page()
+                        try:
+                            SCENES[name](page, server)
+                            page.wait_for_timeout(150)
+                        except Exception as e: problems.append(f"{name} {size} {scheme}: {str(e).splitlines()[0]}")
+                        page.screenshot(path=shots / f"{name}-{size}-{scheme}.png", full_page=name in WHOLE)
+                        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                        if wide > 0: problems.append(f"{name} {size} {scheme}: {wide} px wider than the window")
+                        context.close()
+                        after(name, server)
+            if not names or "readme" in names: readme_picture(browser, server)
+            browser.close()
+    finally: shutil.rmtree(folder, ignore_errors=True)
+    overview(shots)
+    print(f"{len(list(shots.glob('*.png')))} pictures in shots/; see shots/index.html")
+    for problem in problems: print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def readme_picture(browser: Any, server: Server) -> None:
+    "docs/screenshot.png: the tasks, on a desktop, in the light."
+    (server.workspace / "apps" / "invoices.py").unlink()
+    time.sleep(1)
+    context = context_for(browser, server, "desktop", "light")
+    page = context.new_page()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(server.url + "/tasks")
+    page.screenshot(path=ROOT / "docs" / "screenshot.png")
+    context.close()
+
+
+def overview(shots: Path) -> None:
+    "shots/index.html: all pictures, a row for each scene."
+    kinds = [f"{size}-{scheme}" for size in SIZES for scheme in ("light", "dark")]
+    rows = "".join(f"<h2>{html.escape(name)}</h2><p>" + "".join(f'<a href="{name}-{kind}.png"><img loading="lazy" alt="{kind}" src="{name}-{kind}.png"></a>' for kind in kinds
+                   if (shots / f"{name}-{kind}.png").exists()) + "</p>" for name in SCENES)
+    (shots / "index.html").write_text("<!doctype html><meta charset=utf-8><title>Screenshots</title><style>body{font:15px system-ui;background:#ddd;margin:2rem}"
+                                      f"p{{display:flex;gap:1rem;align-items:start}}img{{height:24rem;box-shadow:0 1px 6px #0004}}</style>{rows}")
+
+
+if __name__ == "__main__": sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,58 @@
+"The journal: every change, whoever made it; what it changed, and back."
+from sololith import *
+
+SINCE = {"": "any time", "1": "the last hour", "24": "the last day", "168": "the last week", "720": "the last month"}
+ACTORS = ("person", "model", "pipeline", "schedule", "cli", "mcp")
+
+
+def journal_where(params):
+    "The condition and arguments that the page's address asks for."
+    where, args = ["part_of IS NULL"], []
+    def add(condition, value):
+        where.append(condition)
+        args.append(value)
+    if part := number(params.get("part_of")): where, args = ["part_of = ?"], [part]
+    for name in ("app", "actor"):
+        if params.get(name): add(f"{name} = ?", params[name])
+    if q := params.get("q", "").strip(): add("summary LIKE ? ESCAPE '!'", "%" + re.sub(r"([!%_])", r"!\1", q) + "%")
+    if hours := min(number(params.get("since")), 10**6):
+        add("at >= ?", (datetime.now(timezone.utc) - timedelta(hours=hours)).isoformat("T", "milliseconds"))
+    if "after" in params: add("id > ?", number(params["after"]))
+    if before := number(params.get("before")): add("id < ?", before)
+    return " AND ".join(where), args
+
+
+def journal_list(params):
+    "The entries that fit, newest first, a page at a time."
+    where, args = journal_where(params)
+    entries = db.entries(where, args, limit=51)
+    url = lambda **new: f"/journal?{urlencode({k: v for k, v in (params | new).items() if v})}"
+    older = A("Older", href=url(before=entries[49]["id"]), role="button", cls="quiet") if len(entries) > 50 else None
+    nothing = Div(H2("Nothing happened"), P("Nothing fits. What you change anywhere is written here."),
+        A("Show all", href="/journal", role="button", cls="quiet"), cls="empty")
+    return Div(Ul(*[entry_item(e, full=True) for e in entries[:50]], cls="log") if entries else nothing,
+        Div(older, cls="pager"), id="journal-list", cls="card",
+               hx_get=url(), hx_trigger=changed("any"), hx_swap="morph:outerHTML")
+
+
+@rt("/journal", methods=["GET"])
+async def journal_get(req: Request):
+    params = dict(req.query_params)
+    if req.headers.get("hx-target") == "journal-list": return journal_list(params)
+    apps = [row["app"] for row in db.query("SELECT DISTINCT app FROM journal ORDER BY app")]
+    pick = lambda name, label, options: Select(*[Option(text, value=v, selected=params.get(name, "") == v) for v,
+        text in options], name=name, aria_label=label)
+    filters = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder="Search the journal",
+        aria_label="Search the journal", data_key="/"), cls="wide"),
+                   pick("app", "App", [("", "every app"), *((a, a) for a in apps)]),
+                       pick("actor", "Actor", [("", "everyone"), *((a, a) for a in ACTORS)]),
+                       pick("since", "Time", SINCE.items()),
+                   cls="bar", action="/journal", hx_get="/journal", hx_trigger="input delay:150ms, submit",
+                       hx_target="#journal-list", hx_swap="morph:outerHTML", hx_replace_url="true")
+    part = params.get("part_of", "")
+    whole = P("The parts of ", A(f"entry {part}", href="/journal"), ".", cls="muted") if part else None
+    return *head("Journal", A("Everything since now", href=f"/journal?after={db.last_id()}", role="button",
+        cls="quiet", title="An empty page that fills with what happens from here on")), filters, whole, journal_list(params)
+
+
+link("Journal", "/journal")

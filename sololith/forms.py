@@ -1,0 +1,181 @@
+"""Fields become forms and JSON Schemas; what is sent becomes typed values; uploads become files of ours.
+
+    labelled(field, value, error)         # label, input, help and error, tied together for screen readers
+    values = read_form(fields, form)      # typed, or a Problem that holds every field's error
+    schema_of(fields)                     # the same hints as JSON Schema, for tools
+    name = save_upload(upload)            # into files/, under a name of ours; served at /files/NAME
+
+What was typed is kept after an error: pass the form itself as the values.
+"""
+import json, mimetypes, os, re, secrets, stat
+from typing import Any
+from collections.abc import Iterable, Mapping
+from starlette.datastructures import UploadFile
+from starlette.responses import Response, StreamingResponse
+from .base import *
+from .fields import KINDS, Field, JsonText, first_choice, value_of
+
+SELECT_MOST = 200  # a relation to more records than this is searched for, not listed
+
+
+def as_text(field: Field, value: Any) -> str:
+    "A value as an input holds it."
+    if value is None: return ""
+    match field.kind:
+        case "tags" if isinstance(value, list): return ", ".join(value)
+        case "json" if not isinstance(value, str) or isinstance(value, JsonText): return json.dumps(value,
+            ensure_ascii=False, indent=1)
+        case "datetime" if isinstance(value, datetime): return value.isoformat("T", "seconds" if value.second
+            else "minutes")
+        case "time" if isinstance(value, time): return value.isoformat("seconds" if value.second else "minutes")
+        case "choice": return str(getattr(value, "value", value))
+    return str(value)
+
+
+def control(field: Field, value: Any, options: list[tuple[int, str]] | None = None, **attrs: Any) -> FT:
+    "The bare input of a field. `options` are the (id, name) pairs of a relation's records; None: it is searched for."
+    text = as_text(field, value)
+    attrs: Any = dict(name=field.name) | attrs
+    match field.kind:
+        case "bool":
+            is_on = value is True or text.lower() in ("on", "true", "1", "yes")
+            return Input(type="checkbox", role="switch", value="on", checked=is_on, **attrs)
+        case "choice":
+            blank = [Option("", value="")] if field.is_optional or text not in field.choices else []
+            return Select(*blank, *[Option(key.replace("_", " "), value=key, selected=key == text)
+                for key in field.choices],
+                          required=field.is_required, **attrs)
+        case "relation" if options is not None:
+            return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text) for i,
+                name in options],
+                          required=field.is_required, **attrs)
+        case "long" | "markdown" | "json":
+            if text[:1] == "\n": text = f"\n{text}"  # HTML drops the first
+            return Textarea(text, rows=3 if field.kind == "long" else 8, required=field.is_required, cls=field.kind,
+                **attrs)
+    if field.kind in ("int", "float", "decimal"):
+        attrs |= dict(step="1" if field.kind == "int" else "any", min=field.range.low, max=field.range.high)
+    if field.kind == "tags": attrs |= dict(placeholder="one, two, three")
+    if field.kind == "file": return Input(type="file", required=field.is_required and not text, **attrs)
+    return Input(type=KINDS[field.kind].input, value=text, required=field.is_required, autocomplete="off",
+                 pattern=field.pattern or None, title=field.help or None, **attrs)
+
+
+def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int, str]] | None = None,
+        extra: Any = None, **attrs: Any) -> FT:
+    "A field as a person meets it: name, input, help, and what is wrong with it, if anything."
+    uid = f"{field.name}-{secrets.token_hex(3)}"
+    notes = [Small(field.help, id=f"{uid}-help")] if field.help else []
+    if field.kind == "file" and value and not isinstance(value,
+        UploadFile): notes.append(Small("Now: ", file_link(str(value)), id=f"{uid}-now"))
+    if error: notes.append(Small(error, id=f"{uid}-error", cls="error", role="alert"))
+    attrs |= dict(id=uid, aria_describedby=" ".join(n.attrs["id"] for n in notes) or None, aria_invalid="true"
+        if error else None)
+    name = Label(field.label, Span(" optional", cls="muted") if field.is_optional else None, fr=uid)
+    return Div(name, control(field, value, options, **attrs), extra, *notes, cls=f"field {field.kind}")
+
+
+def file_link(name: str) -> FT:
+    "A link to a file in files/."
+    return A(name, href=f"/files/{quote(name)}")
+
+
+def read_form(fields: Mapping[str, Field], form: Mapping[str, Any], only: Iterable[str] | None = None) -> dict[str,
+        Any]:
+    """The typed values of a sent form. A field that was not sent is left out, a switch that was not sent is off.
+
+    Raises Problem (422) with every field that is wrong.
+    """
+    values, wrong = {}, {}
+    for name in fields if only is None else only:
+        field, value = fields[name], form.get(name)
+        if field.kind == "bool": value = value or "off"
+        if value is None or field.kind == "file" and not getattr(value, "filename", value): continue
+        try:
+            if isinstance(value, UploadFile):
+                if field.kind != "file": raise Problem(f"{name} came as a file.", fix="Give text.")
+                value = save_upload(value)
+            values[name] = value_of(field, value)
+        except Problem as e: wrong[name] = str(e)
+    if wrong: raise Problem(" ".join(wrong.values()), status=422, fields=wrong)
+    return values
+
+
+def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
+    "JSON Schema (2020-12) of an object with these fields. Source: https://json-schema.org/draft/2020-12"
+    properties = {}
+    for name, field in fields.items():
+        kind: dict[str, Any] = dict(KINDS[field.kind].schema)
+        if field.kind == "choice":
+            kind = {"enum": [getattr(c, "value", c) for c in field.choices.values()]}
+            kind["type"] = "integer" if isinstance(first_choice(field), int) else "string"
+        for name_, limit in (("minimum", field.range.low), ("maximum", field.range.high)):
+            if limit is not None and field.kind in ("int", "float"): kind[name_] = limit
+        if field.pattern: kind["pattern"] = f"^(?:{field.pattern})$"
+        if field.help: kind["description"] = field.help
+        elif field.record: kind["description"] = f"the id of a {field.record.__name__.lower()}"
+        if field.is_optional and "type" in kind: kind["type"] = [kind["type"], "null"]
+        if field.is_optional and "enum" in kind: kind["enum"] = [*kind["enum"], None]
+        properties[name] = kind
+    schema = {"type": "object", "properties": properties, "required": [n for n, f in fields.items() if f.is_required],
+        "additionalProperties": False}
+    return schema | ({"description": description} if description else {})
+
+
+# ─── files ───
+
+def save_upload(upload: UploadFile) -> str:
+    "Keep an upload in files/ under a name of ours: the letters of its own, a random part, its ending. The new name."
+    stem, dot, ending = (upload.filename or "file").replace("\\", "/").rpartition("/")[2].rpartition(".")
+    if not dot: stem, ending = ending, "bin"
+    clean = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "file"
+    name = f"{clean}-{secrets.token_hex(4)}.{re.sub(r'[^a-z0-9]', '', ending.lower())[:8] or 'bin'}"
+    part = home.files / f".{name}.part"
+    try:
+        with open(part, "xb") as out:
+            while block := upload.file.read(1 << 20): out.write(block)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, home.files / name)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise Problem(f"The upload could not be kept: {e.strerror}.", fix="Free some space and try again.",
+            status=507) from e
+    return name
+
+
+def open_inside(root: Path, name: str) -> int:
+    """A descriptor of the regular file `name` below `root`. No part of the path may be a symbolic link, so what is
+    opened is inside, whatever is swapped meanwhile. Raises FileNotFoundError."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *parts, last = name.split("/")
+        if any(not p or p[0] == "." or "\0" in p or "\\" in p for p in [*parts, last]) or re.search(r"\.db($|-|\.)",
+            last): raise FileNotFoundError(name)
+        for part in parts:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as e: raise FileNotFoundError(name) from e
+    finally: os.close(folder)
+    if stat.S_ISREG(os.fstat(found).st_mode): return found
+    os.close(found)
+    raise FileNotFoundError(name)
+
+
+@rt("/files/{name:path}", methods=["GET"])
+def files_get(req: Request):
+    "A file of the workspace: pictures and PDF are shown, all else is downloaded, and nothing in it may run."
+    name = req.path_params["name"]
+    try: found = open_inside(home.files, name)
+    except FileNotFoundError: return Response("There is no such file.", 404)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    shown = kind in ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
+    place = f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2])}"
+    headers = {"content-length": str(os.fstat(found).st_size), "content-disposition": place,
+               "content-security-policy": "sandbox; default-src 'none'"}
+    def blocks():
+        with os.fdopen(found, "rb") as file:
+            while block := file.read(1 << 18): yield block
+    return StreamingResponse(blocks(), headers=headers, media_type=kind if shown else "application/octet-stream")

@@ -1,0 +1,668 @@
+"""What a page looks like: the shell around every page, its style and script, toasts, the palette, `show(value)`.
+
+    @rt("/hello", methods=["GET"])
+    def hello(): return Title("Hello"), P("In the shell, with navigation, by itself.")
+
+    return toast("Deleted “Soup”", undo=entry_id)          # from a POST: says it, with an Undo button
+    show(value)                                            # FT for any value; Jupyter's display protocol
+
+Pages are plain navigations; parts of a page are asked for again by htmx when what they show has changed
+(`changed("recipes")` in events.py), and morphed, so focus and what is being typed stay. The script holds no state:
+it wires keys, dialogs, toasts and the socket to attributes in the HTML. A key is declared where it works:
+`data_key="n"` on a button is pressed by n, on an input focused by it; inside a row, `data_row_key`.
+"""
+import base64, functools, hashlib, json
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from collections.abc import Callable
+from starlette.responses import Response
+from .base import *
+from .assets import static_folder
+from .events import changed
+from .fields import clip
+from .store import db, store
+
+# Stone and teal: one accent, seven tones, both themes. Sizes in rem; 8 px rhythm.
+STYLE = """
+:root:root:root { --paper: light-dark(#fbfaf8, #181716); --card: light-dark(#fff, #201f1d);
+  --line: light-dark(#e6e3dd, #34322f);
+  --ink: light-dark(#22201d, #e9e6e1); --muted: light-dark(#6b665f, #a39d94);
+    --accent: light-dark(#0f6b62, #4fc3b5);
+  --soft: light-dark(#e3f0ee, #1d3431); --hover: light-dark(#f3f1ed, #292725); --bad: light-dark(#b3261e, #f2908a);
+  --on-accent: light-dark(#fff, #10211f); --shade: 0 1px 2px #0000000d, 0 8px 28px #0000001f;
+  --pico-font-family: -apple-system, "Segoe UI", Inter, Cantarell, "Noto Sans", "Liberation Sans", system-ui,
+    sans-serif;
+  --pico-font-size: 100%; --pico-line-height: 1.5; --pico-border-radius: .45rem; --pico-spacing: 1rem;
+    --pico-typography-spacing-vertical: .75rem;
+  --pico-background-color: var(--paper); --pico-color: var(--ink); --pico-muted-color: var(--muted);
+    --pico-muted-border-color: var(--line);
+  --pico-primary: var(--accent); --pico-primary-background: var(--accent); --pico-primary-border: var(--accent);
+    --pico-primary-inverse: var(--on-accent);
+  --pico-primary-hover: var(--accent); --pico-primary-hover-background: var(--accent);
+    --pico-primary-hover-border: var(--accent); --pico-primary-underline: transparent;
+  --pico-secondary-background: var(--hover); --pico-secondary-border: var(--line);
+    --pico-secondary-inverse: var(--ink); --pico-switch-background-color: var(--pico-form-element-border-color);
+  --pico-primary-focus: color-mix(in srgb, var(--accent) 35%, transparent);
+    --pico-card-background-color: var(--card); --pico-code-background-color: var(--hover);
+    --pico-code-color: var(--ink);
+  --pico-form-element-background-color: var(--card);
+    --pico-form-element-border-color: light-dark(#c9c4bb, #4b4844);
+    --pico-form-element-active-background-color: var(--card);
+  --pico-form-element-spacing-vertical: .38rem; --pico-form-element-spacing-horizontal: .65rem;
+    --pico-form-element-color: var(--ink);
+  --pico-form-element-placeholder-color: var(--muted); --pico-h1-color: var(--ink); --pico-h2-color: var(--ink);
+    --pico-h3-color: var(--ink); --pico-table-border-color: var(--line); }
+html { scrollbar-color: var(--line) transparent; }
+body { display: grid; grid-template: "nav top panel" auto "nav main panel" 1fr / 14rem minmax(0, 1fr) auto;
+  min-height: 100dvh; font-size: .9375rem; -webkit-font-smoothing: antialiased; }
+h1, h2, h3 { letter-spacing: -.015em; font-weight: 640; margin: 0; text-wrap: balance; }
+  h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.1rem; } h3 { font-size: .95rem; }
+a { text-underline-offset: .2em; } small, .small { font-size: .8125rem; } .muted { color: var(--muted); }
+  .error { color: var(--bad); } .number, time { font-variant-numeric: tabular-nums; } time { white-space: nowrap; }
+svg.icon { width: 1.1em; height: 1.1em; fill: none; stroke: currentColor; stroke-width: 1.7; stroke-linecap: round;
+  stroke-linejoin: round; vertical-align: -.18em; flex: none; }
+button, [role=button], [type=button], input, select, textarea { font-size: .9375rem; }
+  button, a[role=button], summary[role=button] { display: inline-flex; gap: .4rem; align-items: center;
+  justify-content: center; }
+button, [role=button], [type=button], [type=submit] { width: auto; margin: 0; font-weight: 550;
+  padding: .38rem .8rem; }
+.plain, [role=button].plain { background: none; border-color: transparent; color: inherit; font-weight: 450;
+  box-shadow: none; } .plain:hover { background: var(--hover); border-color: transparent; color: var(--ink); }
+.quiet, [role=button].quiet { background: var(--card); border-color: var(--pico-form-element-border-color);
+  color: var(--ink); font-weight: 450; } .quiet:hover { background: var(--hover); border-color: var(--muted);
+  color: var(--ink); }
+.danger { color: var(--bad) !important; } .icon-only { padding: .38rem .5rem; line-height: 1.3; }
+  kbd { background: var(--hover); color: var(--muted); font-size: .75rem; padding: .1rem .35rem;
+  border: 1px solid var(--line); border-radius: .3rem; }
+:focus-visible { outline: 2px solid var(--accent) !important; outline-offset: 1px; box-shadow: none !important; }
+.skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; top: .5rem; z-index: 60;
+  background: var(--card); padding: .5rem 1rem; }
+.row, .bar { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; } .grow { flex: 1; min-width: 0; }
+  .bar { margin-bottom: 1rem; } .bar input, .bar select { margin: 0; width: auto; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+  .tile { text-decoration: none; color: var(--ink); display: grid; gap: .35rem; align-content: start; }
+  .tile > * { margin: 0 !important; } .tile:hover { border-color: var(--accent); }
+.stack { display: grid; gap: 1rem; } .chip { display: inline-block; padding: .05rem .55rem; border-radius: 1rem;
+  background: color-mix(in srgb, var(--ink) 7%, transparent); font-size: .8125rem; white-space: nowrap; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: 1.25rem; margin: 0;
+  box-shadow: none; } .card.bad { border-color: var(--bad); } .card > h2 { margin-bottom: .75rem; }
+#nav { grid-area: nav; position: sticky; top: 0; height: 100dvh; overflow-y: auto; padding: 1rem .75rem;
+  border-right: 1px solid var(--line); display: block; }
+#nav .brand { display: flex; align-items: center; gap: .55rem; padding: .15rem .55rem 1rem; font-weight: 680;
+  letter-spacing: -.02em; color: var(--ink); text-decoration: none; font-size: 1.05rem; }
+  .brand svg { width: 1.05rem; height: 1.4rem; fill: var(--accent); }
+#nav h2 { font-size: .75rem; font-weight: 550; color: var(--muted); padding: .9rem .6rem .25rem; letter-spacing: 0;
+  } #nav ul { display: block; margin: 0; padding: 0; } #nav li { list-style: none; padding: 0; display: block; }
+#nav li a { display: flex; gap: .6rem; align-items: center; padding: .32rem .6rem; margin: 0;
+  border-radius: .45rem; color: var(--ink); text-decoration: none; font-size: .9375rem; }
+  #nav li a:hover { background: var(--hover); }
+#nav li a[aria-current] { background: var(--soft); color: var(--accent); font-weight: 580; }
+  .mono { width: 1.35rem; height: 1.35rem; border-radius: .35rem; background: var(--hover); color: var(--muted);
+  display: grid; place-items: center; font-size: .72rem; font-weight: 650; flex: none; }
+  a[aria-current] .mono { background: var(--accent); color: var(--on-accent); }
+#top { grid-area: top; display: flex; align-items: center; gap: .35rem; padding: .6rem 1.75rem; }
+  #top .find { color: var(--muted); min-width: min(22rem, 40vw); justify-content: space-between;
+  white-space: nowrap; } .find span { overflow: hidden; text-overflow: ellipsis; }
+main { grid-area: main; padding: .5rem 1.75rem 5rem !important; max-width: 82rem; width: 100%; }
+  .head { display: flex; gap: .5rem; align-items: center; margin-bottom: 1rem; flex-wrap: wrap; min-height: 2.4rem;
+  } .head h1 { flex: 1; min-width: 8rem; overflow-wrap: anywhere; }
+#panel { grid-area: panel; width: 20rem; border-left: 1px solid var(--line); position: sticky; top: 0;
+  height: 100dvh; overflow-y: auto; padding: 1rem; display: none; margin: 0; }
+  body.panel-open #panel { display: block; }
+.table { overflow-x: auto; border: 1px solid var(--line); border-radius: .7rem; background: var(--card); }
+  table { margin: 0; --pico-background-color: transparent; }
+  th, td { padding: .5rem .75rem; border-bottom: 1px solid var(--line); }
+  tbody tr:last-child > * { border-bottom: 0; }
+thead th { --pico-border-width: 1px; font-size: .8125rem; font-weight: 550; color: var(--muted);
+  white-space: nowrap; } thead a { color: inherit; text-decoration: none; }
+  thead a:hover, th[aria-sort] a { color: var(--ink); }
+  thead select { margin: .2rem 0 0; min-width: 9rem; font-weight: 450; }
+  td.number, th.number { text-align: right; } td { max-width: 26rem; overflow-wrap: break-word; }
+tbody tr:hover, tbody tr:focus { background: var(--hover); } tr:focus { outline-offset: -2px; }
+  tr.done td a.title, tr.done td.text { color: var(--muted); text-decoration: line-through; }
+  a.title { color: var(--ink); font-weight: 500; text-decoration: none; } a.title:hover { color: var(--accent); }
+td.tight, th.tight { width: 1px; white-space: nowrap; padding-inline: .6rem; }
+  td .acts { display: flex; gap: 0; justify-content: flex-end; opacity: .25; transition: opacity .1s; }
+  tr:hover .acts, tr:focus-within .acts { opacity: 1; } .acts button, .acts a { padding: .2rem .4rem; }
+  td input, td select, td textarea { margin: 0 !important; }
+  td small.error { display: block; margin: .2rem 0 0 !important; } td .row { flex-wrap: nowrap; }
+.grip { cursor: grab; color: var(--muted); touch-action: none; } [type=checkbox] { margin: 0; }
+  [type=checkbox]:not([role=switch]) { width: 1.1rem; height: 1.1rem; flex: none; border-radius: .25rem;
+  border-width: 1px; } [type=search] { --pico-border-radius: .45rem; }
+  ::-webkit-search-cancel-button { filter: grayscale(1); }
+#bulk { display: none; position: sticky; bottom: 1rem; z-index: 5; margin: 1rem auto 0; width: fit-content;
+  max-width: 100%; background: var(--card); border: 1px solid var(--line); border-radius: .8rem;
+  padding: .5rem .75rem; box-shadow: var(--shade); } #bulk select, #bulk label { margin: 0; width: auto; }
+  #bulk label, #bulk span { display: flex; gap: .5rem; align-items: center; }
+body:has([name=ids]:checked) #bulk { display: flex; }
+  .pager { display: flex; gap: .5rem; align-items: center; margin-top: .75rem; color: var(--muted); }
+.empty { text-align: center; padding: 3.5rem 1.5rem; color: var(--muted); }
+  .empty h2 { color: var(--ink); margin-bottom: .4rem; }
+  .empty .row { justify-content: center; margin-top: 1.25rem; }
+.field { margin-bottom: .9rem; } .field > label { font-weight: 550; font-size: .875rem; margin-bottom: .2rem; }
+  .field label .muted { font-weight: 400; } .field input, .field select, .field textarea { margin-bottom: .15rem; }
+  .field small { display: block; margin: 0; color: var(--muted); } .field small.error { color: var(--bad); }
+.field.bool { display: flex; flex-direction: row-reverse; justify-content: flex-end; gap: .6rem;
+  align-items: center; flex-wrap: wrap; } .field.bool > label { margin: 0; }
+  .fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 0 1.25rem; }
+  .fields > .long, .fields > .markdown, .fields > .json, .fields > .field:first-child { grid-column: 1 / -1; }
+details.menu { position: relative; margin: 0; } details.menu > summary { list-style: none; margin: 0 !important; }
+  details.menu > summary::after { display: none; } details.menu > div { position: absolute; right: 0; z-index: 20;
+  min-width: 13rem; background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+  box-shadow: var(--shade); padding: .4rem; max-height: 60vh; overflow-y: auto; }
+.menu > div > a, .menu > div button, .menu label { display: flex; justify-content: flex-start; gap: .6rem;
+  width: 100%; text-align: left; padding: .35rem .6rem; border-radius: .4rem; color: var(--ink);
+  text-decoration: none; background: none; border: 0; font-weight: 450; margin: 0; }
+  .menu > div > a:hover, .menu > div button:hover, .menu label:hover { background: var(--hover); }
+  details:not(.menu) { margin: 0; padding: 0; border: 0; } details:not(.menu) > summary { width: fit-content; }
+  .card > details { margin-bottom: .75rem !important; }
+dialog { padding: 1rem; backdrop-filter: none; background: #0006; }
+  dialog > article { max-width: 44rem; width: 100%; padding: 1.5rem; border-radius: .9rem; background: var(--card);
+  box-shadow: var(--shade); margin: 0; max-height: calc(100dvh - 2rem); } .actions > * { margin: 0 !important; }
+  dialog h2 { margin-bottom: 1rem; } dialog footer, .actions { display: flex; align-items: center; gap: .5rem;
+  justify-content: flex-end; margin: 1rem 0 0; padding: 0; border: 0; background: none; }
+#palette > article { padding: .75rem; align-self: start; margin-top: 10vh; } #palette input { margin: 0 0 .5rem; }
+  #palette-results { max-height: 55vh; overflow-y: auto; }
+  #palette [role=option] { display: flex; gap: .75rem; width: 100%; padding: .5rem .7rem; border: 0;
+  background: none; color: var(--ink); text-decoration: none; border-radius: .45rem; font-weight: 450;
+  text-align: left; justify-content: space-between; }
+  #palette [aria-selected=true] { background: var(--soft); color: var(--accent); }
+#toasts { position: fixed; left: 50%; translate: -50%; bottom: 1.25rem; z-index: 50; display: grid; gap: .5rem;
+  width: max-content; max-width: calc(100vw - 2rem); }
+  .toast { display: flex; gap: 1rem; align-items: center; background: light-dark(#22201d, #efece7);
+  color: light-dark(#fbfaf8, #1c1b19); padding: .55rem .6rem .55rem 1rem; border-radius: .6rem;
+  box-shadow: var(--shade); animation: rise .15s; } .toast.bad { background: var(--bad); color: var(--paper); }
+  .toast button { background: none; border: 0; color: inherit; padding: .2rem .5rem; font-weight: 650; }
+@keyframes rise { from { opacity: 0; translate: 0 .5rem; } }
+  #banner { display: none; position: fixed; top: .6rem; left: 50%; translate: -50%; z-index: 55;
+  width: max-content; max-width: calc(100vw - 2rem); background: var(--bad); color: var(--paper);
+  padding: .5rem 1rem; border-radius: .6rem; box-shadow: var(--shade); text-align: center; }
+  body.offline #banner { display: block; }
+.log { margin: 0; padding: 0; } .log li { list-style: none; padding: .55rem 0;
+  border-bottom: 1px solid var(--line); margin: 0; } .log li:last-child { border: 0; }
+  .log .row { gap: .2rem .6rem; } .log button { min-height: 1.6rem !important; padding: .1rem .45rem;
+  font-size: .8125rem; } .gone > :first-child { color: var(--muted); text-decoration: line-through; }
+  .diff td, .diff th { padding: .25rem .5rem; font-size: .8125rem; vertical-align: top; }
+  .diff del { color: var(--bad); text-decoration-thickness: 1px; }
+  .diff ins { color: var(--accent); text-decoration: none; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .75rem; margin: .5rem 0; font-size: .8125rem; }
+  .prose { max-width: 44rem; overflow-wrap: break-word; } .prose > :first-child { margin-top: 0; }
+  blockquote > :last-child { margin: 0; } .empty details { text-align: left; }
+  iframe.foreign { width: 100%; min-height: 16rem; border: 1px solid var(--line); border-radius: .5rem;
+  background: #fff; } .htmx-request.spins, .htmx-request .spins { opacity: .5; pointer-events: none; }
+  .sortable-ghost { opacity: .4; }
+.only-narrow { display: none; } progress { accent-color: var(--accent); }
+@media (max-width: 75rem) { body.panel-open #panel { display: none; }
+  body.panel-over #panel { display: block; position: fixed; inset: 0 0 0 auto; z-index: 40;
+  background: var(--paper); box-shadow: var(--shade); width: min(22rem, 92vw); } }
+@media (max-width: 48rem) { body { grid-template: "top" auto "main" 1fr / minmax(0, 1fr); }
+  .only-narrow { display: inline-flex; } #nav { display: none; position: fixed; inset: 0 auto 0 0; width: 16rem;
+  z-index: 40; background: var(--paper); box-shadow: var(--shade); } body.nav-over #nav { display: block; }
+  main { padding: .25rem 1rem 6rem !important; } #top { padding: .5rem 1rem; }
+  #top .find { min-width: 0; flex: 1; } #top kbd, #top .grow, #top [data-key] { display: none; }
+  #top summary { max-width: 8.5rem; white-space: nowrap; overflow: hidden; } h1 { font-size: 1.35rem; }
+  button, [role=button], .plain { min-height: 2.5rem; } .rows { border: 0; background: none; overflow: visible; }
+    .rows table, .rows tbody { display: block; } .rows thead { display: none; }
+    .rows tr { display: grid; grid-template-columns: auto 1fr auto; gap: .1rem .6rem; background: var(--card);
+    border: 1px solid var(--line); border-radius: .7rem; padding: .6rem .75rem; margin-bottom: .6rem;
+    align-items: center; } .rows td { border: 0; padding: 0; max-width: none; text-align: left !important;
+    grid-column: 2; } .rows td.tight { grid-column: auto; width: auto; padding: 0; }
+    .rows td.check { grid-column: 1; grid-row: 1; } .rows td.first { grid-column: 2; grid-row: 1; }
+    .rows td.acting { grid-column: 3; grid-row: 1; } .rows td.gripping { display: none; }
+    .rows td[data-label]:not(.first)::before { content: attr(data-label) "  "; color: var(--muted);
+    font-size: .8125rem; } .rows td.void { display: none; } td .acts { opacity: 1; }
+    .editing td { grid-column: 1 / -1 !important; grid-row: auto !important; padding: .2rem 0 !important; }
+    .bar form { display: contents; } .bar .wide { flex: 1 1 55%; } .bar .wide input { width: 100%; }
+    .bar select { order: 1; flex: 1 1 8rem; } }
+@media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
+@media print { #nav, #top, #panel, #bulk, #toasts, .acts, .bar { display: none !important; }
+  body { display: block; } }
+"""
+
+SCRIPT = """
+"use strict";
+(() => {
+const $ = (selector, from = document) => from.querySelector(selector), $$ = (selector,
+  from = document) => [...from.querySelectorAll(selector)]
+const body = document.body, narrow = matchMedia("(max-width: 75rem)")
+const post = (url, values) => htmx.ajax("POST", url, {values, swap: "none", source: body})
+
+// what has changed: told by the socket and by the answer to our own request, whichever comes first
+let seen = +body.dataset.seen
+function changed({id, apps = []}) {
+  if (id !== undefined) { if (id <= seen) return; seen = id }
+  for (const app of [...apps, "any"]) htmx.trigger(body, "changed-" + app)
+}
+body.addEventListener("htmx:afterRequest", e => { const told = e.detail.xhr.getResponseHeader("Sololith-Changed");
+  if (told) changed(JSON.parse(told)) })
+body.addEventListener("htmx:wsBeforeMessage", e => { e.preventDefault(); const m = JSON.parse(e.detail.message);
+  if (m.problem) toast(m.problem); changed(m) })
+let opened = false, socket, late
+htmx.config.wsReconnectDelay = tries => { clearTimeout(late); late = setTimeout(lost, 1500);
+  return Math.min(250 * 2 ** tries, 4000) * (0.75 + Math.random() / 2) }
+body.addEventListener("htmx:wsOpen", e => {
+  clearTimeout(late); socket = e.detail.socketWrapper; body.classList.remove("offline")
+  socket.sendImmediately(JSON.stringify({do: "since", id: seen}))
+  if (opened) changed({apps: ["plugins"]}); opened = true
+})
+async function lost() {
+  const status = await fetch("/nav").then(r => r.status, () => 0)
+  if (status === 200) return
+  $("#banner").textContent = status === 401 ? "This page is signed out. Run: sololith open"
+    : "Sololith is not running. Start it with: sololith — this page goes on by itself."
+  body.classList.add("offline")
+}
+
+// toasts: they come with an answer (out of band) or from here, and leave by themselves
+function toast(text) { const t = document.createElement("div"); t.className = "toast bad"; t.textContent = text;
+  $("#toasts").append(t) }
+new MutationObserver(() => $$("#toasts > :not([data-timed])").forEach(t => { t.dataset.timed = 1;
+  const leave = () => setTimeout(() => t.matches(":hover, :focus-within") ? leave() : t.remove(), $("button",
+  t) ? 9000 : 5000); leave() })).observe($("#toasts"), {childList: true})
+body.addEventListener("htmx:sendError", () =>
+  toast("Sololith does not answer. Is it running? What you typed is still here."))
+body.addEventListener("htmx:responseError", e => {
+  if (e.detail.xhr.status === 401) toast("This page is signed out. Run: sololith open") })
+
+// dialogs: one for forms, filled by htmx; it opens when something is put into it and closes when it is emptied
+const dialog = $("#dialog")
+new MutationObserver(() => { const filled = $("#dialog-body").childElementCount;
+  if (filled && !dialog.open) dialog.showModal(); if (!filled &&
+  dialog.open) dialog.close() }).observe($("#dialog-body"), {childList: true})
+dialog.addEventListener("close", () => $("#dialog-body").replaceChildren())
+body.addEventListener("click", e => {
+  const t = e.target
+  if (t.matches("dialog")) t.close()
+  if (t.closest("[data-close]")) t.closest("dialog").close()
+  const opens = t.closest("[data-opens]"); if (opens) { const d = $(opens.dataset.opens); d.showModal();
+    const q = $("input", d); if (q) { q.value = ""; htmx.trigger(q, "input") } }
+  if (t.closest("[data-toggle=panel]")) { if (narrow.matches) body.classList.toggle("panel-over");
+    else post("/ui/panel", {value: body.classList.toggle("panel-open")}) }
+  else if (t.closest("[data-toggle=nav]")) body.classList.toggle("nav-over")
+  else { if (!t.closest("#nav")) body.classList.remove("nav-over");
+    if (!t.closest("#panel")) body.classList.remove("panel-over") }
+  $$("details.menu[open]").forEach(m => { if (!m.contains(t)) m.open = false })
+  if (t.closest("[data-cancel]")) { const row = t.closest("[data-cancel]");
+    htmx.ajax("GET", row.dataset.cancel, {target: row.dataset.at, swap: "outerHTML"}) }
+})
+
+// keys: declared in the HTML by data-key (pressed or focused) and, within the focused row, data-row-key
+const row = () => document.activeElement?.closest("[data-row]"), rows = () => $$("[data-row]")
+function step(by) { const all = rows(), at = all.indexOf(row());
+  all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))]?.focus() }
+function press(el) { if (!el) return false; if (el.matches("input:not([type=checkbox]), select, textarea")) {
+  el.focus(); el.select?.() } else el.click(); return true }
+document.addEventListener("keydown", e => {
+  if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k") { e.preventDefault();
+    return $("#palette").open ? $("#palette").close() : $("[data-opens='#palette']").click() }
+  if ((e.ctrlKey || e.metaKey) && e.key === "Enter" && e.target.form) { e.preventDefault();
+    return e.target.form.requestSubmit() }
+  if (e.target.closest("#palette")) return palette(e)
+  const typing = e.target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]")
+  if (e.key === "Escape") { const c = e.target.closest(".editing"); if (c) $("[data-cancel]", c).click();
+    else if (typing) e.target.blur(); $$("details.menu[open]").forEach(m => { m.open = false }); return }
+  if (typing || e.ctrlKey || e.metaKey || $("dialog[open]")) return
+  if (e.altKey) { if (row() && /^Arrow(Up|Down)$/.test(e.key)) { e.preventDefault();
+    nudge(e.key === "ArrowUp" ? -1 : 1) } return }
+  if (e.key === "j" || e.key === "k") return step(e.key === "j" ? 1 : -1)
+  const inside = row() && e.target === row() && $(`[data-row-key="${CSS.escape(e.key)}"]`, row())
+  if (press(inside || $(`[data-key="${CSS.escape(e.key)}"]`))) e.preventDefault()
+})
+function palette(e) {
+  const all = $$("#palette [role=option]"), at = all.findIndex(o => o.ariaSelected === "true"),
+    to = {ArrowDown: at + 1, ArrowUp: at - 1}[e.key]
+  if (to !== undefined && all.length) { e.preventDefault(); all.forEach(o => { o.ariaSelected = "false" });
+    const o = all[(to + all.length) % all.length]; o.ariaSelected = "true"; o.scrollIntoView({block: "nearest"});
+    e.target.setAttribute("aria-activedescendant", o.id) }
+  if (e.key === "Enter") { e.preventDefault(); if (answered === e.target.value) (all[at] ?? all[0])?.click();
+    else hurried = true }
+}
+let answered, hurried = false  // Enter may come before the results for what has been typed
+$("#palette-results").addEventListener("htmx:afterSettle", e => { answered = e.detail.requestConfig.parameters.q;
+  if (hurried && answered === $("#palette input").value) $("#palette [role=option]")?.click(); hurried = false })
+$("#palette").addEventListener("click", e => { if (e.target.closest("[href], [hx-post]")) $("#palette").close() })
+
+// rows: drag or Alt+arrow to order, select several; what is being edited or ticked outlives a morph
+function moved(tr) { const at = tr.parentElement, next = tr.nextElementSibling;
+  post(at.dataset.move, {id: tr.dataset.row, before: next?.dataset.row ?? "",
+  after: tr.previousElementSibling?.dataset.row ?? ""}) }
+function nudge(by) { const tr = row(), other = by < 0 ? tr.previousElementSibling : tr.nextElementSibling;
+  if (!tr.parentElement.dataset.move || !other) return; by < 0 ? other.before(tr) : other.after(tr); tr.focus();
+  moved(tr) }
+function count() { const n = $$("[name=ids]:checked").length, out = $("#bulk-count");
+  if (out) out.textContent = n + " selected"; const all = $("#all-ids");
+  if (all) { all.checked = n > 0 && n === $$("[name=ids]").length; all.indeterminate = n > 0 && !all.checked } }
+body.addEventListener("change", e => {
+  if (e.target.id === "all-ids") $$("[name=ids]").forEach(box => { box.checked = e.target.checked })
+  if (e.target.matches("[name=ids], #all-ids")) count()
+  if (e.target.matches("[data-submits]")) e.target.form.requestSubmit()
+})
+Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, now) => {
+  if (old.matches?.(".editing, [open]:is(details)") && old.id === now.id) return false;
+  if (old.name === "ids" && now.toggleAttribute) now.toggleAttribute("checked", old.checked) }
+Idiomorph.defaults.callbacks.beforeNodeRemoved = old => !old.matches?.(".editing")
+let here = -1  // the row that the person works in: when it is replaced or goes, the focus stays in its place
+body.addEventListener("focusin", e => { const tr = e.target.closest(".rows tbody tr");
+  if (tr) here = tr.sectionRowIndex })
+body.addEventListener("pointerdown", e => { if (!e.target.closest(".rows tbody tr")) here = -1 })
+htmx.onLoad(part => {
+  count()
+  if (here >= 0 && document.activeElement === body) { const all = $$(".rows tbody tr");
+    all[Math.min(here, all.length - 1)]?.focus() }
+  for (const list of [part, ...$$("[data-move]", part)].filter(el => el.matches?.("[data-move]")))
+    Sortable.get(list) || Sortable.create(list, {handle: ".grip", animation: 120,
+      onEnd: e => { if (e.oldIndex !== e.newIndex) moved(e.item) }})
+  $("[autofocus]", part)?.focus()
+})
+})()
+"""
+
+ICONS = dict(
+    plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM20 20l-4-4", menu="M4 7h16M4 12h16M4 17h16",
+        panel="M4 5h16v14H4zM14 5v14",
+    sun="M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1 1M18 18l1 1M5 19l1-1M18 6l1-1",
+        trash="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
+    pencil="M4 20l1-4L16 5l3 3L8 19z", grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01",
+        columns="M4 5h16v14H4zM10 5v14M15 5v14",
+    more="M4.7 11.7h.6v.6h-.6zM11.7 11.7h.6v.6h-.6zM18.7 11.7h.6v.6h-.6z", close="M6 6l12 12M18 6L6 18",
+        help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01", undo="M8 5L4 9l4 4M4 9h10a6 6 0 0 1 0 12h-3")
+STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
+FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
+    '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))
+HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, selfRequestsOnly=True, includeIndicatorStyles=False,
+    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0,
+                       globalViewTransitions=False, responseHandling=[{"code": "204", "swap": False},
+                           {"code": "...", "swap": True}]))
+
+
+@functools.cache
+def icon(name: str) -> Any:
+    "One of ICONS, as wide as a letter, in the colour of the text."
+    return NotStr(f'<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="{ICONS[name]}"/></svg>')
+
+
+# ─── the shell ───
+
+@functools.cache
+def bundle(name: str) -> tuple[bytes, str]:
+    "app.js or app.css: the libraries and our own, as one file; with the start of its hash, which is in its address."
+    folder = static_folder(home.path)
+    parts = ([*(folder / f for f in ("htmx.min.js", "ws.min.js", "idiomorph-ext.min.js", "Sortable.min.js")), SCRIPT]
+        if name == "app.js"
+             else [folder / "pico.min.css", STYLE])
+    text = "\n;\n".join(p if isinstance(p, str) else p.read_text() for p in parts) if name == "app.js" else "".join(p
+        if isinstance(p, str) else p.read_text() for p in parts)
+    return text.encode(), hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def bundle_url(name: str) -> str: return f"/static/{bundle(name)[1]}/{name}"
+
+
+@rt("/static/{version}/{name}", methods=["GET"])
+def static_get(req: Request):
+    if (name := req.path_params["name"]) not in ("app.js", "app.css"): return Response("There is no such file.", 404)
+    return Response(bundle(name)[0], media_type="text/javascript" if name == "app.js" else "text/css",
+        headers={"cache-control": "max-age=31536000, immutable"})
+
+
+def navigation(current: str = "") -> FT:
+    "The list of apps, pipelines and system pages; it asks for itself again when a plugin comes or goes."
+    def item(title: str, href: str, is_broken: bool = False) -> FT:
+        here = current == href or current.startswith(f"{href}/")
+        return Li(A(Span("!" if is_broken else title[0], cls=f"mono {'danger' if is_broken else ''}",
+            aria_hidden="true"), title, href=href, aria_current="page" if here else None))
+    sections: dict[str, list] = {"apps": [item(app.title, f"/{app.name}") for app in all_apps().values()],
+        "pipelines": [], "system": []}
+    for section, title, href in (link for plugin in plugins.values() for link in plugin.links):
+        sections[section].append(item(title, href, is_broken=href in broken_links))
+    return Nav(A(NotStr(STONE), "Sololith", href="/", cls="brand"),
+        *[part for name, items in sections.items() if items for part in (H2(name.capitalize()), Ul(*items))],
+               id="nav", aria_label="Main", hx_get=f"/nav?at={quote(current)}", hx_trigger=changed("plugins"),
+                   hx_swap="outerHTML")
+
+
+KEYS = [("Ctrl K", "find anything, do anything"), ("n", "new record"), ("/", "search this list"),
+    ("j  k", "next, previous row"), ("Enter", "open the row"),
+        ("e", "edit the row in place"), ("x", "select the row"), ("Alt ↑ ↓", "move the row"),
+            ("Delete", "delete the row"), ("z  Z", "undo, redo"), ("Ctrl Enter", "save"), ("Esc", "leave"),
+            ("?", "this help")]
+
+
+def headers() -> FT:
+    "What apps add to the top bar."
+    return Div(*[draw() for plugin in plugins.values() for draw in plugin.headers], id="headers", hx_get="/headers",
+               hx_trigger=changed("settings", "profiles", "plugins"), hx_swap="outerHTML")
+
+
+def page(title: str, *content: Any, current: str = "") -> Any:
+    "A whole page: `content` in the shell. `current` is the path whose navigation entry is marked."
+    theme = store.get("ui.theme", "system")
+    top = Header(
+        Button(icon("menu"), cls="plain icon-only only-narrow", data_toggle="nav", aria_label="Menu"),
+        Button(Span(icon("search"), " Find or do…"), Kbd("Ctrl K"), cls="quiet find", data_opens="#palette",
+            aria_haspopup="dialog"), Span(cls="grow"),
+        headers(),
+        Details(Summary(icon("sun"), role="button", cls="plain icon-only", aria_label="Theme"),
+            Div(*[Button(name.capitalize(), Span("✓") if name == theme else None,
+            hx_post="/ui/theme", name="value", value=name) for name in ("system", "light", "dark")]), cls="menu"),
+        Button(icon("help"), cls="plain icon-only", data_opens="#help", data_key="?", aria_label="Keyboard help"),
+        Button(icon("panel"), cls="plain icon-only", data_toggle="panel", aria_label="Activity panel"), id="top")
+    palette = Dialog(Article(Input(type="search", name="q", placeholder="Find an app, a record, an action…",
+        aria_label="Find or do", autocomplete="off", role="combobox", aria_expanded="true",
+        aria_controls="palette-results", hx_get="/palette", hx_trigger="input delay:80ms",
+            hx_target="#palette-results", hx_sync="this:replace"),
+        Div(id="palette-results", role="listbox", aria_label="Results")), id="palette", aria_label="Find or do")
+    help_ = Dialog(Article(H2("Keyboard"), Table(*[Tr(Th(Kbd(keys), scope="row"), Td(text)) for keys, text in KEYS]),
+        Footer(Button("Close", cls="quiet", data_close=True))), id="help", aria_label="Keyboard help")
+    return Html(
+        Head(Title(f"{title} · Sololith"), Meta(charset="utf-8"),
+            Meta(name="viewport", content="width=device-width, initial-scale=1"),
+            Meta(name="htmx-config", content=HTMX),
+             Link(rel="icon", href=FAVICON), Link(rel="stylesheet", href=bundle_url("app.css")),
+                 Script(src=bundle_url("app.js"), defer=True)),
+        Body(A("Skip to content", href="#main", cls="skip"), Div(id="banner", role="alert"), navigation(current), top,
+            Main(*content, id="main", tabindex="-1"),
+             Aside(H2("Activity"), Div(id="activity", hx_get="/activity", hx_trigger=f"load, {changed('any')}"),
+                 id="panel", aria_label="Activity"),
+             Dialog(Article(id="dialog-body"), id="dialog", aria_label="Form"), palette, help_,
+                 Div(id="toasts", role="status", aria_live="polite"),
+             Button(hidden=True, hx_post="/undo", hx_swap="none", data_key="z", aria_label="Undo"),
+                 Button(hidden=True, hx_post="/undo", hx_vals='{"redo": "1"}', hx_swap="none", data_key="Z",
+                 aria_label="Redo"),
+             hx_ext="ws,morph", ws_connect="/ws", data_seen=str(db.last_id()), cls="panel-open"
+                 if store.get("ui.panel", False) else ""),
+        lang="en", data_theme=None if theme == "system" else theme)
+
+
+def into_shell(resp, req: Request) -> Any:  # FastHTML hands over `resp` only where it has no annotation
+    "What a handler returned, as a page in the shell; for htmx, as the part that was asked for."
+    if isinstance(resp, (Response, str, dict)) or resp is None or callable(resp) and not isinstance(resp,
+        FT): return resp
+    parts = flat_tuple(resp)
+    if "hx-request" in req.headers or any(getattr(p, "tag", "") == "html" for p in parts): return tuple(p
+        for p in parts if getattr(p, "tag", "") != "title")
+    title = next((str(p.children[0]) for p in parts if getattr(p, "tag", "") == "title" and p.children), "Sololith")
+    kept, content = partition(parts, risinstance(HttpHeader))
+    return *page(title, *[p for p in content if getattr(p, "tag", "") != "title"], current=req.url.path), *kept
+
+
+after_handlers.append(into_shell)
+
+
+def head(title: str, *actions: Any) -> tuple[FT, FT]:
+    "A page's title, for the tab and as its heading, with what can be done on the right."
+    return Title(title), Div(H1(title), *actions, cls="head")
+
+
+def toast(text: str, undo: int | None = None, kind: str = "", redo: bool = False) -> FT:
+    "A short message at the foot of the page, with an Undo button for a journal entry."
+    button = Button("Redo" if redo else "Undo", hx_post="/undo", hx_vals=json.dumps({"entry": undo}), hx_swap="none",
+        hx_target="body") if undo else None
+    return Div(Div(Span(text), button, cls=f"toast {kind}"), hx_swap_oob="beforeend:#toasts")
+
+
+def problem_page(what: str, fix: str = "", details: str = "") -> tuple:
+    return Title(clip(what, 40)), Div(H2(what), P(fix), Details(Summary("Details"), Pre(details), cls="card")
+        if details else None,
+                                      Div(A("Home", href="/", role="button", cls="quiet"), cls="row"), cls="empty")
+
+
+# ─── the journal, in small ───
+
+def when(at: str) -> FT:
+    "A moment of the journal, in local time, as short as it can be said."
+    local = datetime.fromisoformat(at).astimezone()
+    days = (datetime.now().astimezone().date() - local.date()).days
+    day = {0: "", 1: "yesterday "}.get(days, f"{local:%-d %b} " if abs(days) < 300 else f"{local:%-d %b %Y} ")
+    return Time(f"{day}{local:%H:%M}", datetime=at, title=f"{local:%A, %-d %B %Y, %H:%M:%S}", cls="muted small")
+
+
+def entry_item(entry: dict, full: bool = False) -> FT:
+    "A journal entry: when, who, what, its difference, and Undo."
+    is_there = full and entry["record_id"] and entry["verb"] != "delete" and entry["app"] in all_apps()
+    name = Span(entry["summary"])
+    if is_there: name = A(entry["summary"], href=f"/{entry['app']}/{entry['record_id']}", cls="title")
+    undo = Small(f"undone by {entry['undone_by']}", cls="muted") if entry["undone_by"] else Button(
+        "Redo" if entry["verb"] == "undo" else "Undo", cls="plain muted", hx_post="/undo", hx_swap="none",
+        hx_vals=json.dumps({"entry": entry["id"]}), aria_label=f"Undo: {entry['summary']}")
+    who = Small(f"{entry['actor']} · {entry['app']}", cls="muted")
+    facts = Div(when(entry["at"]), who, Span(cls="grow"), undo, cls="row")
+    if not full: details = None
+    elif entry["before"] or entry["after"]:
+        details = Details(Summary("Difference", cls="muted small"), difference(entry), id=f"diff-{entry['id']}")
+    else: details = A("its parts", href=f"/journal?part_of={entry['id']}", cls="small")
+    return Li(name, facts, details, id=f"entry-{entry['id']}", cls="gone" if entry["undone_by"] else "")
+
+
+def difference(entry: dict) -> FT:
+    "Field by field, what a journal entry changed."
+    before, after = (json.loads(entry[side] or "{}") for side in ("before", "after"))
+    cells = lambda v, tag: Td(tag(clip(v, 300)) if v not in (None, "") else "")
+    return Table(*[Tr(Th(n, scope="row"), cells(before.get(n), Del), cells(after.get(n), Ins))
+        for n in before | after if before.get(n) != after.get(n)], cls="diff")
+
+
+@rt("/activity", methods=["GET"])
+async def activity(req: Request):
+    entries = db.entries("part_of IS NULL AND app != 'settings'", limit=20)
+    if not entries: return P("What you, the model and your pipelines change is listed here, and can be undone.",
+        cls="muted")
+    return Ul(*[entry_item(e) for e in entries], cls="log"), A("All of the journal", href="/journal", cls="small")
+
+
+@rt("/undo", methods=["POST"])
+async def undo_post(req: Request):
+    form = await req.form()
+    given = str(form.get("entry", ""))
+    entry = db.undo(int(given) if given.isdecimal() and len(given) < 18 else None, redo=bool(form.get("redo")))
+    return toast(entry["summary"].replace("undo:", "Undone:").replace("redo:", "Redone:"), undo=entry["id"],
+        redo=entry["verb"] == "undo")
+
+
+@rt("/nav", methods=["GET"])
+async def nav_get(req: Request): return navigation(req.query_params.get("at", ""))
+
+
+@rt("/headers", methods=["GET"])
+async def headers_get(req: Request): return headers()
+
+
+@rt("/ui/{name}", methods=["POST"])
+async def ui_post(req: Request):
+    "Keep how the page looks: the theme, the panel."
+    name, value = req.path_params["name"], str((await req.form()).get("value", ""))
+    if name == "theme" and value in ("system", "light", "dark"):
+        store["ui.theme"] = value
+        return HtmxResponseHeaders(refresh="true"), ""
+    if name != "panel": raise Problem(f"There is no setting {clip(name)}.", status=404)
+    store["ui.panel"] = value == "true"
+    return Response(status_code=204)
+
+
+# ─── the palette ───
+
+broken_links: set[str] = set()  # navigation entries marked with “!”
+commands: list[Callable[[], list[tuple[str, str, str]]]] = []  # each gives (what, kind, href) for the palette
+
+
+@rt("/palette", methods=["GET"])
+async def palette_get(req: Request):
+    "Apps, actions and records that fit what is typed."
+    q = req.query_params.get("q", "").strip()[:200]
+    found = [(app.title, "app", f"/{app.name}") for app in all_apps().values()]
+    found += [(title, "page", href) for plugin in plugins.values() for _, title, href in plugin.links] + [entry
+        for command in commands for entry in command()]
+    words = q.lower().split()
+    found = [f for f in found if all(w in f"{f[0]} {f[1]}".lower() for w in words)][:12]
+    apps = all_apps()
+    for name, record_id in db.search(q, 20):
+        if name in apps and record_id in apps[name].table: found.append((apps[name].label_of(record_id),
+            apps[name].title, f"/{name}/{record_id}"))
+    actions = [(Button, text, "action", dict(hx_post=url, hx_vals=vals, hx_swap="none")) for text, url, vals in
+               (("Undo the last change", "/undo", "{}"), ("Redo", "/undo", '{"redo":"1"}'),
+                   ("Dark theme", "/ui/theme", '{"value":"dark"}'),
+                   ("Light theme", "/ui/theme", '{"value":"light"}'),
+                   ("System theme", "/ui/theme", '{"value":"system"}'))
+               if all(w in text.lower() for w in words)]
+    items = [(A, what, kind, dict(href=href)) for what, kind, href in found] + actions
+    if not items: return Div(f"Nothing holds “{clip(q, 40)}”.", cls="muted", role="option", aria_disabled="true")
+    return [tag(Span(what), Small(kind, cls="muted"), **does, id=f"found-{n}", role="option", tabindex="-1",
+        aria_selected="true" if n == 0 else "false") for n, (tag, what, kind, does) in enumerate(items)]
+
+
+# ─── values ───
+
+@functools.cache
+def markdown_parser() -> Any:
+    from markdown_it import MarkdownIt  # 20 ms, so only when something is written in Markdown
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+
+
+TAGS = set("p br hr h1 h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a table thead tbody tr th td".split())
+
+
+def markdown(text: str) -> FT:
+    "Markdown as safe HTML: no images, no scripts, nothing that is fetched from anywhere."
+    import nh3
+    html = nh3.clean(markdown_parser().render(text), tags=TAGS, attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"}, link_rel="noopener noreferrer")
+    return Div(NotStr(html), cls="prose")
+
+
+def show(value: Any) -> Any:
+    """Any value as FT. Objects with `__ft__` draw themselves; then Jupyter's display protocol counts (MIME bundle, HTML,
+    SVG, PNG, Markdown; foreign HTML only in a sandboxed frame); then plain data by its type."""
+    match value:
+        case None | "": return Span("—", cls="muted")
+        case FT(): return value
+        case bool(): return Span("✓", aria_label="yes") if value else Span("–", aria_label="no", cls="muted")
+        case datetime(): return Time(f"{value:%-d %b %Y %H:%M}", datetime=value.isoformat())
+        case date(): return Time(f"{value:%-d %b %Y}", datetime=value.isoformat(), cls="nowrap")
+        case time(): return Time(f"{value:%H:%M}")
+        case int() | float() | Decimal(): return Span(f"{value:,}" if abs(value) >= 10000 else str(value),
+            cls="number")
+        case str(): return value
+        case Enum(): return Span(str(value.value), cls="chip")
+    if hasattr(value, "__ft__"): return value.__ft__()
+    bundle_of = getattr(value, "_repr_mimebundle_", None)
+    data = bundle_of() if bundle_of else {}
+    data = (data[0] if isinstance(data, tuple) else data) or {}
+    for kind, method in (("text/html", "_repr_html_"), ("image/svg+xml", "_repr_svg_"), ("image/png", "_repr_png_"),
+        ("text/markdown", "_repr_markdown_")):
+        if (found := data.get(kind)) is None and callable(getattr(value, method, None)): found = getattr(value,
+            method)()
+        if found is None: continue
+        if kind == "text/html": return Iframe(srcdoc=found, sandbox="", cls="foreign", title="Output")
+        if kind == "text/markdown": return markdown(found)
+        encoded = found if isinstance(found, str) and kind == "image/png" else base64.b64encode(found.encode()
+            if isinstance(found, str) else found).decode()
+        return Img(src=f"data:{kind};base64,{encoded}", alt="Output")
+    if isinstance(value, list) and value and all(isinstance(v, str)
+        for v in value): return Span(*[f for v in value for f in (Span(v, cls="chip"), " ")])
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        names = list(dict.fromkeys(n for v in value for n in v))
+        return Div(Table(Thead(Tr(*[Th(n) for n in names])),
+            Tbody(*[Tr(*[Td(show(v.get(n))) for n in names]) for v in value])), cls="table")
+    if isinstance(value, (dict, list)): return Pre(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    return Pre(str(value))
