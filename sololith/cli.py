@@ -1,0 +1,391 @@
+"""The command line: serve, and everything else that can be done to a workspace, through the running server or alone.
+
+    sololith [WORKSPACE] [--port 5001] [--no-open] [--safe]
+    sololith journal --app recipes -n 5          sololith undo
+    sololith new crud recipes title servings:int course:starter|main|dessert
+
+A verb is a function: its parameters are the arguments (keyword-only ones the flags), its docstring the help, what it
+returns is printed. A `shared` verb works on the open workspace: where a server owns it, the verb is run there (POST /cli
+with the secret as bearer token, over loopback), else here, with the lock held, so there is only ever one writer.
+Exit status: 0 done, 1 a problem, 2 wrong usage.
+"""
+import argparse, hmac, http.client, inspect, json, keyword, os, platform, re, shutil, sys, tempfile, time as clock, zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+from collections.abc import Callable
+from starlette.concurrency import run_in_threadpool
+from . import __version__
+from .base import *
+from .crud import BaseApp, read_rows, squeezed
+from .events import broadcaster
+from .fields import clip
+from .plugins import NAME, check_name, firsts, loader
+from .server import open_page, owning, serve
+from .store import Damaged, actor, cause, db, plural
+
+
+class Verb(NamedTuple):
+    work: Callable[..., Any]
+    example: str
+    is_shared: bool
+
+
+VERBS: dict[str, Verb] = {}
+
+
+def verb(example: str, shared: bool = False) -> Callable:
+    "Make a function a verb, named like it."
+    def add(work: Any) -> Any:
+        VERBS[example.split()[0]] = Verb(work, example, shared)
+        return work
+    return add
+
+
+def app_called(name: str) -> BaseApp:
+    found = all_apps().get(name)
+    if not isinstance(found, BaseApp): raise Problem(f"There is no app {clip(name)}.",
+        fix=did_you_mean(name, all_apps()))
+    return found
+
+
+@verb("journal --app tasks -n 20", shared=True)
+def journal_verb(*, app: str = "", n: int = 50) -> list[dict]:
+    "What happened, newest last."
+    if app: app_called(app)
+    return db.entries("part_of IS NULL" + (" AND app=?" if app else ""), [app] if app else [], limit=n)[::-1]
+
+
+@verb("undo 12", shared=True)
+def undo_verb(entry: int | None = None, *, redo: bool = False) -> dict:
+    "Take back a journal entry, by default the newest; or redo what was undone last."
+    return db.undo(entry, redo)
+
+
+@verb("export tasks.csv --app tasks", shared=True)
+def export_verb(file: Path, *, app: str = "") -> str:
+    "An app as .csv or .json, or the whole workspace as .zip."
+    target = Path(file)
+    if target.suffix == ".zip" and not app: return str(snapshot(target))
+    if target.suffix not in (".csv",
+        ".json"): raise Problem(f"{target.name} has no ending that says what it is to be.",
+        fix="Use .csv or .json with --app, or .zip for everything.")
+    if not app: raise Problem("Which app?", fix=f"Add --app. {did_you_mean('', all_apps())}", status=422)
+    part, pieces = target.with_name(f".{target.name}.part"), app_called(app).export(target.suffix[1:], {})
+    try:
+        with part.open("w", newline="", encoding="utf-8") as out: out.writelines(pieces)
+        os.replace(part, target)
+    finally: part.unlink(missing_ok=True)
+    return str(target)
+
+
+@verb("import tasks.csv --app tasks", shared=True)
+def import_verb(file: Path, *, app: str) -> dict:
+    "Rows of a CSV or JSON file into an app: all or nothing, one undo."
+    into = app_called(app)
+    names, rows = read_rows(Path(file).read_bytes())
+    known = {squeezed(n): n for n in into.fields}
+    mapping = {c: known[squeezed(c)] for c in names if squeezed(c) in known}
+    if not mapping: raise Problem(f"No column of {Path(file).name} is a field of {app}.",
+        fix=f"The fields are: {', '.join(into.fields)}.")
+    good, bad = into.checked_rows(rows, mapping)
+    if bad: raise Problem(f"{len(bad):,} of {len(rows):,} rows do not fit; nothing was written. "
+        + " ".join(f"Line {line}: {why}" for line, why in bad[:20]), fix="Mend them and try again."
+        + (f" ({len(bad) - 20} more.)" if len(bad) > 20 else ""))
+    return {"imported": len(good), "entry": into.import_rows(good),
+        "left_out": [c for c in names if c not in mapping]}
+
+
+@verb("backup", shared=True)
+def backup_verb() -> str:
+    "Everything (database, plugins, files) as one .zip in backups/."
+    return str(snapshot(home.backups / f"{datetime.now():%Y-%m-%dT%H-%M-%S.%f}.zip"))
+
+
+def snapshot(target: Path) -> Path:
+    "The whole workspace as a zip file that is at `target` only once it is complete."
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with tempfile.TemporaryDirectory(dir=home.run) as folder, zipfile.ZipFile(part, "w",
+            zipfile.ZIP_DEFLATED) as archive:
+            archive.write(db.copy_to(Path(folder) / "copy.db"), "data.db")
+            for path in sorted([*home.apps.rglob("*.py"), *home.files.rglob("*")]):
+                if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"): archive.write(path,
+                    path.relative_to(home.path))
+        os.replace(part, target)
+    except OSError as e: raise Problem(f"{target} could not be written: {e.strerror}.",
+        fix="Free some space, or give another place.", status=507) from e
+    finally: part.unlink(missing_ok=True)
+    return target
+
+
+@verb("restore backups/2026-11-22T10-00-00.zip", shared=True)
+def restore_verb(file: Path | None = None) -> dict:
+    "Put a backup (.zip or .db; by default the newest good one) in the workspace's place; what was there is kept aside."
+    problem: Problem = Problem("There is no backup.", fix="Give a file.")
+    for path in [Path(file)] if file else sorted([*home.backups.glob("*.db"), *home.backups.glob("*.zip")],
+        key=lambda p: p.stat().st_mtime, reverse=True):
+        if not path.is_file(): raise Problem(f"There is no file {path}.", fix="See the workspace's backups/.",
+            status=404)
+        try:
+            with tempfile.TemporaryDirectory(dir=home.run) as folder:
+                aside = db.restore(unpacked(path, Path(folder)) if zipfile.is_zipfile(path) else path)
+                put_back(Path(folder), aside.with_name(f"{aside.name}.files"))
+        except Problem as e: problem = e
+        else:
+            broadcaster.publish({"apps": ["plugins", *all_apps()]})
+            return {"restored": str(path), "kept": str(aside)}
+    raise problem
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    "Unpack a workspace's zip into `folder`; where its database is then. Refuses anything else."
+    with zipfile.ZipFile(path) as archive:
+        members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+        if "data.db" not in members: raise Problem(f"{path.name} is not a backup of a workspace.",
+            fix="Choose another file.")
+        for name, m in members.items():
+            inside = re.fullmatch(r"data\.db|apps/(\.versions/\w+/)?[\w.-]+\.py|files/.+", name) and not {"", ".",
+                ".."} & set(name.split("/"))
+            if not inside or (m.external_attr >> 16) & 0o170000 == 0o120000 or len(members) > 100_000:
+                raise Problem(f"{path.name} holds {clip(name)}, which no backup does.", fix="Nothing was written.")
+        if sum(m.file_size for m in members.values()) > shutil.disk_usage(home.path).free:
+            raise Problem(f"{path.name} is larger than the free space.", fix="Nothing was written.")
+        for name in members: archive.extract(name, folder)
+    return folder / "data.db"
+
+
+def put_back(folder: Path, aside: Path) -> None:
+    "Put unpacked plugins and files in their places, and what differs there into `aside`."
+    for path in [p for part in ("apps", "files") for p in (folder / part).rglob("*") if p.is_file()]:
+        target, kept = home.path / path.relative_to(folder), aside / path.relative_to(folder)
+        if target.is_file() and target.read_bytes() != path.read_bytes():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(target, kept)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+
+
+@verb("open --rotate", shared=True)
+def open_verb(*, rotate: bool = False, no_open: bool = False) -> str:
+    "A new launch address for the running system, opened in the browser. --rotate shuts every browser out first."
+    if not hasattr(site.state, "guard"): raise Problem("Sololith is not running.", fix="Start it: sololith")
+    if rotate:
+        site.state.guard.read_secret(rotate=True)
+        broadcaster.hang_up()
+    return site.state.guard.launch_url()
+
+
+@rt("/cli", methods=["POST"])
+async def cli_post(req: Request):
+    "A verb, for the command line: only with the secret, never with a browser's cookie."
+    if not hmac.compare_digest(req.headers.get("authorization", "").encode(),
+        f"Bearer {site.state.guard.secret}".encode()): raise Problem("This is for the command line.", status=403)
+    try: given = await req.json()
+    except ValueError: given = None
+    given = given if isinstance(given, dict) else {}
+    found = VERBS.get(str(given.get("verb")))
+    if not found or not found.is_shared or not isinstance(given.get("args"),
+        dict): raise Problem("There is no such verb.", status=404)
+    actor.set("cli")
+    cause.set(f"sololith {given['verb']}")
+    try: return JSONResponse({"result": await run_in_threadpool(found.work, **given["args"])})
+    except OSError as e: raise Problem(f"{e.strerror}: {e.filename}.", fix="Give another file.") from e
+
+
+# ─── from the shell ───
+
+def elsewhere(name: str, args: dict) -> Any:
+    "Run a verb in the server that owns the workspace."
+    for _ in range(100):  # it may be starting
+        if (home.run / "url").exists(): break
+        clock.sleep(0.1)
+    try:
+        connection = http.client.HTTPConnection((home.run / "url").read_text().removeprefix("http://"), timeout=600)
+        connection.request("POST", "/cli", json.dumps({"verb": name, "args": args}),
+            {"Authorization": f"Bearer {(home.run / 'secret').read_text()}", "Content-Type": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+    except (OSError, ValueError,
+        http.client.HTTPException) as e: raise Problem(f"The running Sololith does not answer: {e}.",
+        fix="Stop it and try again.") from e
+    if "problem" in answer: raise Problem(answer["problem"], fix=answer["fix"])
+    return answer["result"]
+
+
+def run_shared(name: str, args: dict) -> Any:
+    "Run a verb where the workspace is open: in its server, or here."
+    with owning() as is_ours:
+        if not is_ours: return elsewhere(name, args)
+        actor.set("cli")
+        cause.set(f"sololith {name}")
+        try: db.open(home.db)
+        except Damaged:
+            if name != "restore": raise
+        loader.start()
+        try: return VERBS[name].work(**args)
+        finally: db.close()
+
+
+OF_TYPE = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
+    markdown='Markdown = ""', json="Json = None",
+               tags="Tags = field(default_factory=list)",
+                   **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email",
+                   "Url", "File")})
+
+
+@verb("new crud recipes title servings:int course:starter|main|dessert")
+def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
+    """Write a plugin that runs. A field is NAME or NAME:TYPE, with a type of str, int, float, bool, date, datetime, time,
+    decimal, text, markdown, email, url, file, json or tags, the name of a record class, or choices a|b."""
+    check_name(name)
+    path, lines, seen = home.apps / f"{name}.py", [], {"id", "field", "str", "int", "float", "bool", "date",
+        "datetime", "time"}
+    if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
+    if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
+    singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"ies$", "y", name)))
+    record, title = "".join(word.capitalize() for word in singular.split("_")), name.replace("_", " ").capitalize()
+    for at, given in enumerate(fields or ["title"]):
+        field, _, kind_ = given.partition(":")
+        if not NAME.fullmatch(field) or field in seen or keyword.iskeyword(field):
+            raise Problem(f"{clip(field)} is not a name for a field.",
+                fix="Use small letters, digits and _, each name once; a date is better called due or day.")
+        seen.add(field)
+        if "|" in kind_:
+            hint = f"Literal[{', '.join(map(json.dumps, kind_.split('|')))}] = {json.dumps(kind_.split('|')[0])}"
+        elif not kind_ or kind_.lower() in OF_TYPE: hint = "str" if at == 0 and kind_ in ("",
+            "str") else OF_TYPE[kind_.lower() or "str"]
+        elif kind_ in {app.record.__name__ for app in all_apps().values()}: hint = f"{kind_} | None = None"
+        else: raise Problem(f"{clip(kind_)} is not a type of field.",
+            fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")
+        lines.append(f"    {field}: {hint}\n")
+    called = "" if plural(record) == name else f', "{name}"'
+    home.apps.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'"{title}."\nfrom sololith import *\n\n\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n'
+                    f'{"".join(lines)}\n\n'
+                    f'{name} = crud({record}{called})\n')
+    return str(path)
+
+
+@verb("check apps/recipes.py")
+def check_verb(file: Path) -> dict:
+    "Load a plugin into a workspace of its own that is thrown away: what it makes. Raises Problem as loading would."
+    path = Path(file)
+    if not path.is_file(): raise Problem(f"There is no file {path}.", status=404)
+    with tempfile.TemporaryDirectory() as folder:
+        home.at(folder).make()
+        db.open(home.db)
+        shutil.copy(path, home.apps / path.name)
+        try: loader.load(path.stem)
+        finally: db.close()
+        plugin = plugins[path.stem]
+        return {"plugin": plugin.name, "apps": {name: {n: f.kind for n, f in app.fields.items()} for name,
+            app in plugin.apps.items()}, "routes": sorted({r.path for r in plugin.web.router.routes})}
+
+
+@verb("doctor")
+def doctor_verb() -> list[dict]:
+    "What is installed, found and missing, and how to get it."
+    import apsw
+    browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox", "microsoft-edge")
+        if shutil.which(b)), "")
+    rows = [("sololith", __version__, ""), ("python", platform.python_version(), ""),
+        ("sqlite", apsw.sqlite_lib_version(), ""), ("workspace", str(home.path), ""
+        if os.access(home.path if home.path.exists() else home.path.parent, os.W_OK) else "It cannot be written to."),
+            ("browser", browser or "the system's own", ""),
+                ("npm", shutil.which("npm") and "found" or "not found", ""),
+                ("backups", str(len(list(home.backups.glob("*.*")))) if home.backups.exists() else "0", "")]
+    return [{"what": what, "found": found, "fix": fix} for what, found, fix in rows]
+
+
+@verb("onefile > sololith.py")
+def onefile_verb() -> str:
+    "The whole framework as one file: this file, if it is that; else joined from the chapters."
+    here = Path(sys.modules["sololith"].__file__ or "")
+    if here.name != "__init__.py": return here.read_text()
+    script = next((p for p in (here.parent / "scripts/onefile.py", here.parents[1] / "scripts/onefile.py")
+        if p.exists()), None)
+    if not script: raise Problem("scripts/onefile.py is not installed.", fix="Use a wheel or a clone of Sololith.")
+    names: dict[str, Any] = {"__name__": "onefile", "__file__": str(script)}
+    exec(compile(script.read_text(), str(script), "exec"), names)
+    return names["join"](here.parent)
+
+
+@verb("context | head")
+def context_verb() -> str:
+    "The framework and the workspace's plugins as one prompt."
+    return onefile_verb() + "".join(f"\n# ═══ apps/{p.name} (in the workspace)\n{p.read_text()}"
+        for p in sorted(home.apps.glob("*.py")))
+
+
+def shown(data: Any) -> str:
+    "A verb's data for a person: a line an item."
+    if isinstance(data, dict) and "summary" in data: data = [data]
+    if data == []: return "Nothing yet."
+    if isinstance(data, list) and data and "summary" in data[0]:
+        return "\n".join(
+            f"{e['id']:>6}  {datetime.fromisoformat(e['at']).astimezone():%Y-%m-%d %H:%M:%S}  {e['actor']:<8} "
+            f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "") for e in data)
+    if isinstance(data, list) and data and "found" in data[0]:
+        return "\n".join(f"{row['what']:<10} {row['found']}  {row['fix']}" for row in data)
+    return "\n".join(f"{k}: {v}" for k, v in data.items()) if isinstance(data, dict) else str(data)
+
+
+@verb("serve ~/sololith --no-open")
+def serve_verb(folder: str = "", *, port: int = 5001, no_open: bool = False, safe: bool = False) -> str | int:
+    """Start the system on the workspace FOLDER and open it in the browser; --safe loads no plugins. This is what happens
+    without a verb. Where it runs already, its page is opened."""
+    status = serve(port, not no_open, safe)
+    if status != 3: return status
+    url = elsewhere("open", {})
+    if not no_open: open_page(url)
+    return f"Sololith is running already. It is at {url}"
+
+
+def arguments() -> argparse.ArgumentParser:
+    "The parser of all verbs, from their signatures."
+    parser = argparse.ArgumentParser("sololith",
+        description="One system for one person on one machine. `sololith VERB --help` tells more of a verb.",
+        epilog="example: sololith ~/sololith --port 5001")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for name, (work, example, _) in VERBS.items():
+        sub = verbs.add_parser(name, help=(work.__doc__ or "").partition(". ")[0].rstrip("."),
+            description=work.__doc__, epilog=f"example: sololith {example}")
+        sub.add_argument("--workspace", help="the folder (default: $SOLOLITH_HOME or ~/sololith)")
+        sub.add_argument("--json", action="store_true", help="print data as JSON")
+        for p in inspect.signature(work).parameters.values():
+            is_flag, default = p.kind is p.KEYWORD_ONLY, None if p.default is p.empty else p.default
+            flag = f"{'--' if len(p.name) > 1 else '-'}{p.name.replace('_', '-')}"
+            if p.annotation is bool: sub.add_argument(flag, action="store_true")
+            elif is_flag: sub.add_argument(flag, default=default, required=p.default is p.empty, type=int
+                if p.annotation is int else str)
+            else: sub.add_argument(p.name, default=default, nargs="*" if p.annotation == list[str] else None
+                if p.default is p.empty else "?", type=int if p.annotation == int | None else str,
+                                   choices=getattr(p.annotation, "__args__", None) if p.name == "kind" else None)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    "The command line; its exit status."
+    os.environ.pop("LD_LIBRARY_PATH", None)  # Nix sets it for us; our children (a browser) must not inherit it
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] not in (*VERBS, "-h", "--help", "--version"): argv = ["serve", *argv]
+    args = vars(arguments().parse_args(argv))
+    name, as_json, folder = args.pop("verb"), args.pop("json"), args.pop("workspace")
+    if folder := args.get("folder") or folder: home.at(folder)
+    if args.get("file"): args["file"] = str(Path(args["file"]).expanduser().absolute())  # the server stands elsewhere
+    try:
+        result = run_shared(name, args) if VERBS[name].is_shared else VERBS[name].work(**args)
+        if name == "open" and not args["no_open"]: open_page(result)
+        text = json.dumps(result, ensure_ascii=False) if as_json else shown(result)
+        if not isinstance(result, int): print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        return result if isinstance(result, int) else 0
+    except Problem as e:
+        print(json.dumps({"problem": e.what, "fix": e.fix}) if as_json else f"sololith: {e}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
+        return 0
+    except OSError as e:
+        print(f"sololith: {e.strerror}: {e.filename}. Give another file.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt: return 130
