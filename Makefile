@@ -27,10 +27,10 @@ run: .venv/run.stamp $(STATIC)  ## set up, then start Sololith (ARGS="WORKSPACE 
 test: test-package test-onefile  ## set up, then the whole suite: on the package, then on the one file
 
 test-package: .venv/dev.stamp .venv/system.stamp $(STATIC)
-	$(PYTEST) -n 2 --dist loadgroup -q $(TESTS)
+	$(PYTEST) -n 2 --dist loadfile -q $(TESTS)
 
 test-onefile: .venv/dev.stamp .venv/system.stamp $(ONEFILE)
-	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 2 --dist loadgroup -q $(TESTS)
+	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 2 --dist loadfile -q $(TESTS)
 
 soak: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## the tests that take long, at their full counts
 	$(PYTEST) -m soak --timeout 7200 -q $(TESTS)

@@ -100,7 +100,7 @@ class Storm:
         for thread in self.threads: thread.join(10)
 
 
-@pytest.mark.parametrize("kills", [7, pytest.param(200, marks=soak)])
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=soak)])
 def test_kill_9_at_any_instant_under_load_loses_nothing_acknowledged(start, workspace, kills):
     server, chance = start(), random.Random(1)
     server.post("/tasks", {"title": "the one that is changed"})
@@ -407,7 +407,7 @@ def big(workspace: Path, rows: int) -> None:
     finally: store.db.close()
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(30, marks=soak)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=soak)])
 def test_a_backup_made_during_writes_and_killed_in_the_middle_leaves_the_last_good_one(start, workspace, rounds):
     def halves() -> list[Path]: return [*workspace.glob("backups/.*.part"), *workspace.glob(".run/tmp*/*")]
     big(workspace, 800)
@@ -446,15 +446,16 @@ def test_a_backup_made_during_writes_and_killed_in_the_middle_leaves_the_last_go
 
 
 @linux
-def test_a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_restored_state(start, workspace, tmp_path):
+@pytest.mark.parametrize("calls", [("rename,renameat,renameat2", "link,linkat"), pytest.param(("rename,renameat,renameat2", "link,linkat", "fdatasync,fsync", "pwrite64", "unlink,unlinkat"), marks=soak)])
+def test_a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_restored_state(start, workspace, tmp_path, calls):
     server = start()
     server.post("/tasks", {"title": "then"})
     made = Path(server.cli("backup").stdout.strip())
     server.post("/tasks", {"title": "now"})
     server.kill()  # and not stopped: the newest is in the WAL only
     seen = []
-    for call in ("rename,renameat,renameat2", "link,linkat", "fdatasync,fsync"):
-        for step in range(1, 50):
+    for call in calls:
+        for step in range(1, 200):
             copy = tmp_path / f"{call[:4]}{step}"
             shutil.copytree(workspace, copy)
             done = subprocess.run(["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={step}", "-e", "signal=none",
@@ -466,7 +467,7 @@ def test_a_restore_that_is_killed_at_any_step_leaves_the_old_or_the_restored_sta
             shutil.rmtree(copy)
             if done.returncode >= 0: break
         assert done.returncode == 0, done
-    assert ["then"] in seen and ["then", "now"] in seen and len(seen) > 6, seen
+    assert ["then"] in seen and ["then", "now"] in seen and len(seen) >= 4, seen
 
 
 def test_two_restores_within_a_second_keep_aside_both_states(start, workspace):
@@ -551,7 +552,7 @@ def test_kill_9_at_each_step_of_adding_a_column_leaves_the_old_or_the_new_schema
                 assert old <= now and now - old in (set(), {"price", "is_sold", "tags"}), "a schema that is neither old nor new"
                 assert len(whole(copy / "data.db")["goods"]) == 40
                 if ended: break
-                if step % 4 == 1 and call == "pwrite64":  # and then it starts, and has it all
+                if step % 8 == 1 and call == "pwrite64":  # and then it starts, and has it all
                     again = start(workspace=copy)
                     assert "2.50" in again.get("/goods").text
                     again.kill()
