@@ -154,7 +154,7 @@ def recorded(trace: Path, folder: Path) -> list[tuple]:
         elif target is None: continue
         else: path = Path(os.fsdecode(unhex(target)))
         if call == b"sendto":
-            if not resumed and (entry := re.search(rb'sololith-changed: \{"id": (\d+)', unhex(line.split(b'"')[1]))): done.append(("told", int(entry[1])))
+            if not resumed and b'"' in line and (entry := re.search(rb'sololith-changed: \{"id": (\d+)', unhex(line.split(b'"')[1]))): done.append(("told", int(entry[1])))
             continue
         if not path or path.parent != folder or path.name not in ("data.db", "data.db-wal"): continue
         unfinished = b"<unfinished" in line
