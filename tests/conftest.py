@@ -141,6 +141,7 @@ def watch(page, server: Server, errors: list[str]):
             errors.append(f"{page.url} asked another host: {request.url}")
 
     def console(message) -> None:
+        if message.text.startswith(("htmx:sendAbort", "htmx:afterRequest,")): return  # the page was left while it asked
         if message.type == "error": errors.append(f"{page.url} on the console: {message.text} {message.location.get('url', '')}")
 
     page.on("request", request)
