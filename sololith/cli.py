@@ -52,7 +52,7 @@ def app_called(name: str) -> BaseApp:
 def journal_verb(*, app: str = "", n: int = 50) -> list[dict]:
     "What happened, newest last."
     if app: app_called(app)
-    return db.entries("part_of IS NULL" + (" AND app=?" if app else ""), [app] if app else [], limit=n)[::-1]
+    return db.entries("part_of IS NULL" + (" AND +app=?" if app else ""), [app] if app else [], limit=n)[::-1]
 
 
 @verb("undo 12", shared=True)

@@ -8,7 +8,7 @@ is never trusted: whoever gets the lock is alone.
 """
 import asyncio, contextlib, fcntl, shutil, signal, socket as sockets, sys, traceback, webbrowser
 from typing import Any
-from collections.abc import Iterator
+from collections.abc import Generator
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -79,7 +79,7 @@ async def home_get(req: Request):
 # ─── the process ───
 
 @contextlib.contextmanager
-def owning() -> Iterator[bool]:
+def owning() -> Generator[bool, None, None]:
     "Hold the workspace's lock; False where another process holds it. The lock ends with the process, however it ends."
     home.make()
     with open(home.run / "lock", "a") as lock:

@@ -14,12 +14,11 @@ Writes share one connection and a lock; reads outside a transaction use a second
 A transaction may not contain `await`. The journal is append-only: triggers refuse anything else.
 """
 import asyncio, contextlib, json, os, re, threading
-from collections.abc import MutableMapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from typing import Any
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
 import apsw
 from .base import Problem, did_you_mean
 from .fields import KINDS, Field, clip, fields_of, from_sql, to_sql, value_of
@@ -124,7 +123,7 @@ class Database:
     # ─── writing ───
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None, None, None]:
         "All or nothing; nests. Listeners hear of the entries once the outermost one has been committed."
         if not self.writer: raise Problem("No workspace is open.", fix="Start with `sololith`, or open one first.")
         done: list[dict] = []
@@ -195,7 +194,7 @@ class Database:
         return entry
 
     @contextlib.contextmanager
-    def group(self, app: str, verb: str, summary: str) -> Iterator[int]:
+    def group(self, app: str, verb: str, summary: str) -> Generator[int, None, None]:
         "What is changed inside is one entry with parts, and one undo. A group inside a group joins it."
         with self.transaction():
             if (head := group_id.get()) is not None:
