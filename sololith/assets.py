@@ -54,17 +54,20 @@ def ensure_assets(folder: Path) -> Path:
         missing = [asset for asset in ASSETS if not asset.is_in(folder)]
         if missing and (npm := shutil.which("npm")):
             packages = [f"{asset.package}@{asset.version}" for asset in missing]
-            try: subprocess.run([npm, "pack", "--ignore-scripts", *packages], cwd=new, capture_output=True,
-                timeout=120)
+            try:
+                subprocess.run([npm, "pack", "--ignore-scripts", *packages], cwd=new, capture_output=True,
+                    timeout=120)
             except (OSError, subprocess.TimeoutExpired): pass  # the CDN is next
         for asset in missing:
             data = _from_tarball(asset, new) or _from_cdn(asset)
             if not asset.fits(data):
-                raise Problem(f"The front-end file {asset.name} cannot be had: no copy that fits its hash is in reach.",
-                              fix="Connect to the internet and start again, or install Sololith's wheel, which has it.")
+                raise Problem(
+                    f"The front-end file {asset.name} cannot be had: no copy that fits its hash is in reach.",
+                    fix="Connect to the internet and start again, or install Sololith's wheel, which has it.")
             (new / asset.name).write_bytes(data)
             os.replace(new / asset.name, folder / asset.name)
-        (new / "LICENSES.txt").write_text("Files by others, unchanged. MIT is the text of Sololith's own LICENSE.\n\n"
+        (new / "LICENSES.txt").write_text(
+            "Files by others, unchanged. MIT is the text of Sololith's own LICENSE.\n\n"
             + "".join(f"{a.name}: {a.package} {a.version}, {a.licence}\n" for a in ASSETS), encoding="utf-8")
         os.replace(new / "LICENSES.txt", folder / "LICENSES.txt")
     return folder

@@ -63,13 +63,13 @@ class Workspace:
         "Make what is missing, readable by its owner only. Raises Problem where nothing can be written."
         os.umask(0o077)
         try:
-            for folder in (self.path, self.files, self.apps, self.backups, self.run): folder.mkdir(parents=True,
-                exist_ok=True)
+            for folder in (self.path, self.files, self.apps, self.backups, self.run):
+                folder.mkdir(parents=True, exist_ok=True)
             self.run.chmod(0o700)
             (self.run / "writable").write_text("")
         except OSError as e:
             raise Problem(f"The workspace {self.path} cannot be written to: {e.strerror}.",
-                          fix="Give another folder, or make this one writable.") from e
+                fix="Give another folder, or make this one writable.") from e
         return self
 
 

@@ -43,8 +43,8 @@ def verb(example: str, shared: bool = False) -> Callable:
 
 def app_called(name: str) -> BaseApp:
     found = all_apps().get(name)
-    if not isinstance(found, BaseApp): raise Problem(f"There is no app {clip(name)}.",
-        fix=did_you_mean(name, all_apps()))
+    if not isinstance(found, BaseApp):
+        raise Problem(f"There is no app {clip(name)}.", fix=did_you_mean(name, all_apps()))
     return found
 
 
@@ -66,9 +66,9 @@ def export_verb(file: Path, *, app: str = "") -> str:
     "An app as .csv or .json, or the whole workspace as .zip."
     target = Path(file)
     if target.suffix == ".zip" and not app: return str(snapshot(target))
-    if target.suffix not in (".csv",
-        ".json"): raise Problem(f"{target.name} has no ending that says what it is to be.",
-        fix="Use .csv or .json with --app, or .zip for everything.")
+    if target.suffix not in (".csv", ".json"):
+        raise Problem(f"{target.name} has no ending that says what it is to be.",
+            fix="Use .csv or .json with --app, or .zip for everything.")
     if not app: raise Problem("Which app?", fix=f"Add --app. {did_you_mean('', all_apps())}", status=422)
     part, pieces = target.with_name(f".{target.name}.part"), app_called(app).export(target.suffix[1:], {})
     try:
@@ -85,12 +85,14 @@ def import_verb(file: Path, *, app: str) -> dict:
     names, rows = read_rows(Path(file).read_bytes())
     known = {squeezed(n): n for n in into.fields}
     mapping = {c: known[squeezed(c)] for c in names if squeezed(c) in known}
-    if not mapping: raise Problem(f"No column of {Path(file).name} is a field of {app}.",
-        fix=f"The fields are: {', '.join(into.fields)}.")
+    if not mapping:
+        raise Problem(f"No column of {Path(file).name} is a field of {app}.",
+            fix=f"The fields are: {', '.join(into.fields)}.")
     good, bad = into.checked_rows(rows, mapping)
-    if bad: raise Problem(f"{len(bad):,} of {len(rows):,} rows do not fit; nothing was written. "
-        + " ".join(f"Line {line}: {why}" for line, why in bad[:20]), fix="Mend them and try again."
-        + (f" ({len(bad) - 20} more.)" if len(bad) > 20 else ""))
+    if bad:
+        raise Problem(f"{len(bad):,} of {len(rows):,} rows do not fit; nothing was written. "
+            + " ".join(f"Line {line}: {why}" for line, why in bad[:20]),
+            fix="Mend them and try again." + (f" ({len(bad) - 20} more.)" if len(bad) > 20 else ""))
     return {"imported": len(good), "entry": into.import_rows(good),
         "left_out": [c for c in names if c not in mapping]}
 
@@ -106,14 +108,15 @@ def snapshot(target: Path) -> Path:
     part = target.with_name(f".{target.name}.part")
     try:
         with tempfile.TemporaryDirectory(dir=home.run) as folder, zipfile.ZipFile(part, "w",
-            zipfile.ZIP_DEFLATED) as archive:
+                zipfile.ZIP_DEFLATED) as archive:
             archive.write(db.copy_to(Path(folder) / "copy.db"), "data.db")
             for path in sorted([*home.apps.rglob("*.py"), *home.files.rglob("*")]):
-                if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"): archive.write(path,
-                    path.relative_to(home.path))
+                if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"):
+                    archive.write(path, path.relative_to(home.path))
         os.replace(part, target)
-    except OSError as e: raise Problem(f"{target} could not be written: {e.strerror}.",
-        fix="Free some space, or give another place.", status=507) from e
+    except OSError as e:
+        raise Problem(f"{target} could not be written: {e.strerror}.",
+            fix="Free some space, or give another place.", status=507) from e
     finally: part.unlink(missing_ok=True)
     return target
 
@@ -123,9 +126,9 @@ def restore_verb(file: Path | None = None) -> dict:
     "Put a backup (.zip or .db; by default the newest good one) in the workspace's place; what was there is kept aside."
     problem: Problem = Problem("There is no backup.", fix="Give a file.")
     for path in [Path(file)] if file else sorted([*home.backups.glob("*.db"), *home.backups.glob("*.zip")],
-        key=lambda p: p.stat().st_mtime, reverse=True):
-        if not path.is_file(): raise Problem(f"There is no file {path}.", fix="See the workspace's backups/.",
-            status=404)
+            key=lambda p: p.stat().st_mtime, reverse=True):
+        if not path.is_file():
+            raise Problem(f"There is no file {path}.", fix="See the workspace's backups/.", status=404)
         try:
             with tempfile.TemporaryDirectory(dir=home.run) as folder:
                 aside = db.restore(unpacked(path, Path(folder)) if zipfile.is_zipfile(path) else path)
@@ -141,8 +144,8 @@ def unpacked(path: Path, folder: Path) -> Path:
     "Unpack a workspace's zip into `folder`; where its database is then. Refuses anything else."
     with zipfile.ZipFile(path) as archive:
         members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-        if "data.db" not in members: raise Problem(f"{path.name} is not a backup of a workspace.",
-            fix="Choose another file.")
+        if "data.db" not in members:
+            raise Problem(f"{path.name} is not a backup of a workspace.", fix="Choose another file.")
         for name, m in members.items():
             inside = re.fullmatch(r"data\.db|apps/(\.versions/\w+/)?[\w.-]+\.py|files/.+", name) and not {"", ".",
                 ".."} & set(name.split("/"))
@@ -179,13 +182,14 @@ def open_verb(*, rotate: bool = False, no_open: bool = False) -> str:
 async def cli_post(req: Request):
     "A verb, for the command line: only with the secret, never with a browser's cookie."
     if not hmac.compare_digest(req.headers.get("authorization", "").encode(),
-        f"Bearer {site.state.guard.secret}".encode()): raise Problem("This is for the command line.", status=403)
+            f"Bearer {site.state.guard.secret}".encode()):
+        raise Problem("This is for the command line.", status=403)
     try: given = await req.json()
     except ValueError: given = None
     given = given if isinstance(given, dict) else {}
     found = VERBS.get(str(given.get("verb")))
-    if not found or not found.is_shared or not isinstance(given.get("args"),
-        dict): raise Problem("There is no such verb.", status=404)
+    if not found or not found.is_shared or not isinstance(given.get("args"), dict):
+        raise Problem("There is no such verb.", status=404)
     actor.set("cli")
     cause.set(f"sololith {given['verb']}")
     try: return JSONResponse({"result": await run_in_threadpool(found.work, **given["args"])})
@@ -204,9 +208,8 @@ def elsewhere(name: str, args: dict) -> Any:
         connection.request("POST", "/cli", json.dumps({"verb": name, "args": args}),
             {"Authorization": f"Bearer {(home.run / 'secret').read_text()}", "Content-Type": "application/json"})
         answer = json.loads(connection.getresponse().read())
-    except (OSError, ValueError,
-        http.client.HTTPException) as e: raise Problem(f"The running Sololith does not answer: {e}.",
-        fix="Stop it and try again.") from e
+    except (OSError, ValueError, http.client.HTTPException) as e:
+        raise Problem(f"The running Sololith does not answer: {e}.", fix="Stop it and try again.") from e
     if "problem" in answer: raise Problem(answer["problem"], fix=answer["fix"])
     return answer["result"]
 
@@ -226,10 +229,8 @@ def run_shared(name: str, args: dict) -> Any:
 
 
 OF_TYPE = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
-    markdown='Markdown = ""', json="Json = None",
-               tags="Tags = field(default_factory=list)",
-                   **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email",
-                   "Url", "File")})
+    markdown='Markdown = ""', json="Json = None", tags="Tags = field(default_factory=list)",
+    **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
 
 
 @verb("new crud recipes title servings:int course:starter|main|dessert")
@@ -251,17 +252,18 @@ def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
         seen.add(field)
         if "|" in kind_:
             hint = f"Literal[{', '.join(map(json.dumps, kind_.split('|')))}] = {json.dumps(kind_.split('|')[0])}"
-        elif not kind_ or kind_.lower() in OF_TYPE: hint = "str" if at == 0 and kind_ in ("",
-            "str") else OF_TYPE[kind_.lower() or "str"]
+        elif not kind_ or kind_.lower() in OF_TYPE:
+            hint = "str" if at == 0 and kind_ in ("", "str") else OF_TYPE[kind_.lower() or "str"]
         elif kind_ in {app.record.__name__ for app in all_apps().values()}: hint = f"{kind_} | None = None"
-        else: raise Problem(f"{clip(kind_)} is not a type of field.",
-            fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")
+        else:
+            raise Problem(f"{clip(kind_)} is not a type of field.",
+                fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")
         lines.append(f"    {field}: {hint}\n")
     called = "" if plural(record) == name else f', "{name}"'
     home.apps.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'"{title}."\nfrom sololith import *\n\n\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n'
-                    f'{"".join(lines)}\n\n'
-                    f'{name} = crud({record}{called})\n')
+    path.write_text(
+        f'"{title}."\nfrom sololith import *\n\n\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n'
+        f'{"".join(lines)}\n\n' f'{name} = crud({record}{called})\n')
     return str(path)
 
 
@@ -277,8 +279,8 @@ def check_verb(file: Path) -> dict:
         try: loader.load(path.stem)
         finally: db.close()
         plugin = plugins[path.stem]
-        return {"plugin": plugin.name, "apps": {name: {n: f.kind for n, f in app.fields.items()} for name,
-            app in plugin.apps.items()}, "routes": sorted({r.path for r in plugin.web.router.routes})}
+        return {"plugin": plugin.name, "apps": {name: {n: f.kind for n, f in app.fields.items()}
+            for name, app in plugin.apps.items()}, "routes": sorted({r.path for r in plugin.web.router.routes})}
 
 
 @verb("doctor")
@@ -288,11 +290,11 @@ def doctor_verb() -> list[dict]:
     browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox", "microsoft-edge")
         if shutil.which(b)), "")
     rows = [("sololith", __version__, ""), ("python", platform.python_version(), ""),
-        ("sqlite", apsw.sqlite_lib_version(), ""), ("workspace", str(home.path), ""
-        if os.access(home.path if home.path.exists() else home.path.parent, os.W_OK) else "It cannot be written to."),
-            ("browser", browser or "the system's own", ""),
-                ("npm", shutil.which("npm") and "found" or "not found", ""),
-                ("backups", str(len(list(home.backups.glob("*.*")))) if home.backups.exists() else "0", "")]
+        ("sqlite", apsw.sqlite_lib_version(), ""),
+        ("workspace", str(home.path), "" if os.access(home.path if home.path.exists() else home.path.parent,
+            os.W_OK) else "It cannot be written to."), ("browser", browser or "the system's own", ""),
+        ("npm", shutil.which("npm") and "found" or "not found", ""),
+        ("backups", str(len(list(home.backups.glob("*.*")))) if home.backups.exists() else "0", "")]
     return [{"what": what, "found": found, "fix": fix} for what, found, fix in rows]
 
 
@@ -323,7 +325,8 @@ def shown(data: Any) -> str:
     if isinstance(data, list) and data and "summary" in data[0]:
         return "\n".join(
             f"{e['id']:>6}  {datetime.fromisoformat(e['at']).astimezone():%Y-%m-%d %H:%M:%S}  {e['actor']:<8} "
-            f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "") for e in data)
+            f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "")
+            for e in data)
     if isinstance(data, list) and data and "found" in data[0]:
         return "\n".join(f"{row['what']:<10} {row['found']}  {row['fix']}" for row in data)
     return "\n".join(f"{k}: {v}" for k, v in data.items()) if isinstance(data, dict) else str(data)
@@ -356,11 +359,14 @@ def arguments() -> argparse.ArgumentParser:
             is_flag, default = p.kind is p.KEYWORD_ONLY, None if p.default is p.empty else p.default
             flag = f"{'--' if len(p.name) > 1 else '-'}{p.name.replace('_', '-')}"
             if p.annotation is bool: sub.add_argument(flag, action="store_true")
-            elif is_flag: sub.add_argument(flag, default=default, required=p.default is p.empty, type=int
-                if p.annotation is int else str)
-            else: sub.add_argument(p.name, default=default, nargs="*" if p.annotation == list[str] else None
-                if p.default is p.empty else "?", type=int if p.annotation == int | None else str,
-                                   choices=getattr(p.annotation, "__args__", None) if p.name == "kind" else None)
+            elif is_flag:
+                sub.add_argument(flag, default=default, required=p.default is p.empty,
+                    type=int if p.annotation is int else str)
+            else:
+                sub.add_argument(p.name, default=default,
+                    nargs="*" if p.annotation == list[str] else None if p.default is p.empty else "?",
+                    type=int if p.annotation == int | None else str,
+                    choices=getattr(p.annotation, "__args__", None) if p.name == "kind" else None)
     return parser
 
 

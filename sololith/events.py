@@ -68,7 +68,7 @@ def committed(entries: list[dict]) -> None:
     "One event for a commit: its last id, the apps it touched, and its entries (a group's parts stand for by its head)."
     if (here := touched.get()) is not None: here.update((e["id"], e["app"]) for e in entries)
     broadcaster.publish({"id": entries[-1]["id"], "apps": sorted({e["app"] for e in entries}),
-                         "entries": [told(e) for e in entries if e["part_of"] is None]})
+        "entries": [told(e) for e in entries if e["part_of"] is None]})
 
 
 db.listeners.append(committed)
@@ -100,17 +100,17 @@ async def answer(ws: WebSocket, text: str | None) -> None:
     if len(text) > MESSAGE: raise Problem("The message is too long.", fix=f"Send at most {MESSAGE:,} characters.")
     try: message = json.loads(text)
     except (ValueError, RecursionError): raise Problem("The message is not JSON.", fix='Send {"do": "…"}.') from None
-    if not isinstance(message, dict) or not isinstance(message.get("do"),
-        str): raise Problem("The message has no “do”.", fix='Send {"do": "…"}.')
-    if not (handler := on_message.get(message["do"])): raise Problem(f"Nothing is called {message['do'][:40]}.",
-        fix=did_you_mean(message["do"][:40], on_message))
+    if not isinstance(message, dict) or not isinstance(message.get("do"), str):
+        raise Problem("The message has no “do”.", fix='Send {"do": "…"}.')
+    if not (handler := on_message.get(message["do"])):
+        raise Problem(f"Nothing is called {message['do'][:40]}.", fix=did_you_mean(message["do"][:40], on_message))
     await handler(ws, message)
 
 
 async def since(ws: WebSocket, message: dict) -> None:
     "Catch up: which apps have changed since this id."
-    if not isinstance(seen := message.get("id"), int) or not 0 <= seen < 2**63: raise Problem("“id” is missing.",
-        fix="Give the last id you saw.")
+    if not isinstance(seen := message.get("id"), int) or not 0 <= seen < 2**63:
+        raise Problem("“id” is missing.", fix="Give the last id you saw.")
     apps = [row["app"] for row in db.query("SELECT DISTINCT app FROM journal WHERE id > ?", [seen])]
     await ws.send_text(json.dumps({"id": db.last_id(), "apps": apps}))
 
@@ -132,8 +132,8 @@ class EventStream:
         finally: sending.cancel()
 
     async def send_all(self, send: Any) -> None:
-        async def out(text: str) -> None: await send({"type": "http.response.body", "body": text.encode(),
-                "more_body": True})
+        async def out(text: str) -> None:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         seen = self.seen if self.seen is not None else db.last_id()
         live = broadcaster.listen()
         first = asyncio.ensure_future(anext(live))
@@ -164,5 +164,5 @@ async def event_stream(req: Request) -> EventStream:
 
 
 system.web.router.routes += [WebSocketRoute("/ws", socket), Route("/events", event_stream, methods=["GET"])]
-for plain in system.web.router.routes[-2:]: plain.methods = getattr(plain, "methods",
-    None) or ["ws"]  # FastHTML compares them
+# FastHTML compares them
+for plain in system.web.router.routes[-2:]: plain.methods = getattr(plain, "methods", None) or ["ws"]

@@ -85,21 +85,20 @@ class KindOf(NamedTuple):
 
 # SQLite keeps a column's declared type as it is written, so the file itself says what a column means, and a changed type
 # can be told from a widened one (str → Email are both TEXT; str → date are not).
-KINDS = dict(
-    text=KindOf(), long=KindOf(), markdown=KindOf(), choice=KindOf(noun="one of the choices", example="one of them"),
+KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
+    choice=KindOf(noun="one of the choices", example="one of them"),
     file=KindOf("TEXT", "a file", "the name of a file in files/", "file"),
     email=KindOf("TEXT", "an e-mail address", "an address such as ada@example.org", "email",
-        {"type": "string", "format": "email"}),
-    url=KindOf("TEXT", "a web address", "an address such as https://example.org", "url",
-        {"type": "string", "format": "uri"}),
+        {"type": "string", "format": "email"}), url=KindOf("TEXT", "a web address",
+        "an address such as https://example.org", "url", {"type": "string", "format": "uri"}),
     int=KindOf("INTEGER", "a whole number", "a whole number such as 3", "number", {"type": "integer"}),
     float=KindOf("REAL", "a number", "a number such as 2.5", "number", {"type": "number"}),
     decimal=KindOf("TEXT DECIMAL", "a number", "a number such as 19.90", "number",
         {"type": "string", "format": "decimal"}),
     bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", {"type": "boolean"}),
     date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", {"type": "string", "format": "date"}),
-    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00", "datetime-local",
-        {"type": "string", "format": "date-time"}),
+    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00",
+        "datetime-local", {"type": "string", "format": "date-time"}),
     time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", {"type": "string", "format": "time"}),
     json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', schema={}),
     tags=KindOf("TEXT TAGS", "a list", "words with commas between them",
@@ -107,8 +106,7 @@ KINDS = dict(
     relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
         schema={"type": "integer"}))
 PLAIN: dict[Any, str] = {str: "text", int: "int", float: "float", bool: "bool", date: "date", datetime: "datetime",
-    time: "time",
-                         Decimal: "decimal", dict: "json", list: "json", Any: "json"}
+    time: "time", Decimal: "decimal", dict: "json", list: "json", Any: "json"}
 
 
 def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
@@ -130,28 +128,29 @@ def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
         else: break
     if found.kind: return found
     if origin is Literal: found.kind, found.choices = "choice", {str(a): a for a in args}
-    elif isinstance(hint, type) and issubclass(hint, Enum): found.kind, found.choices = "choice", {str(e.value): e
-        for e in hint}
+    elif isinstance(hint, type) and issubclass(hint, Enum):
+        found.kind, found.choices = "choice", {str(e.value): e for e in hint}
     elif hint == list[str]: found.kind = "tags"
     elif (origin or hint) in PLAIN: found.kind = PLAIN[origin or hint]
     elif is_dataclass(hint): found.kind, found.record = "relation", hint
     else:
         raise Problem(f"{name} is annotated with {getattr(hint, '__name__', hint)}, which cannot be asked for.",
-                      fix="Use str, int, float, bool, date, datetime, time, Decimal, Literal, an Enum, Text, Markdown, "
-                          "Email, Url, File, Json, Tags, another record class, or any of them | None.")
+            fix="Use str, int, float, bool, date, datetime, time, Decimal, Literal, an Enum, Text, Markdown, "
+            "Email, Url, File, Json, Tags, another record class, or any of them | None.")
     return found
 
 
 def fields_of(source: Any) -> dict[str, Field]:
     "The fields of a record class, or of a function's parameters, by name."
     try: hints = typing.get_type_hints(source, include_extras=True)
-    except NameError as e: raise Problem(f"{source.__name__} uses {e.name} before it is defined.",
-        fix="Define it above.") from e
+    except NameError as e:
+        raise Problem(f"{source.__name__} uses {e.name} before it is defined.", fix="Define it above.") from e
     if not is_dataclass(source):
         return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
-                for p in inspect.signature(source).parameters.values()}
-    return {f.name: field_of(f.name, hints[f.name], f.default if f.default_factory is MISSING else f.default_factory)
-            for f in dataclass_fields(source) if f.name != "id"}
+            for p in inspect.signature(source).parameters.values()}
+    return {f.name: field_of(f.name, hints[f.name],
+        f.default if f.default_factory is MISSING else f.default_factory) for f in dataclass_fields(source)
+        if f.name != "id"}
 
 
 def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c in field.choices.values()), None)
@@ -173,7 +172,7 @@ def value_of(field: Field, value: Any) -> Any:
     try: result = parse(field, value)
     except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise Problem(f"{field.name} is {clip(value)!r}, which is not {KINDS[field.kind].noun}.",
-                      fix=f"Give {KINDS[field.kind].example}.") from None
+            fix=f"Give {KINDS[field.kind].example}.") from None
     if field.kind in ("json", "tags") and result is not None: keepable(field, to_sql(field, result))
     low, high = field.range.low, field.range.high
     if low is not None and result < low or high is not None and result > high:
@@ -200,7 +199,8 @@ def parse(field: Field, value: Any) -> Any:
             return " ".join(str(value).split("\n")) if field.kind == "text" else str(value).replace("\r\n", "\n")
         case "int":
             if isinstance(value, bool) or not (isinstance(value, int | str) or isinstance(value, float)
-                and value.is_integer()): raise ValueError
+                    and value.is_integer()):
+                raise ValueError
             if abs(number := int(value)) >= 2**63: raise ValueError
             return number
         case "float":
@@ -220,8 +220,9 @@ def parse(field: Field, value: Any) -> Any:
             moment = datetime.fromisoformat(text) if text is not None else checked(value, datetime)
             if moment.tzinfo: moment = moment.astimezone()  # local time to the second, as inputs show it
             return moment.replace(tzinfo=None, microsecond=0)
-        case "time": return (time.fromisoformat(text) if text is not None
-            else checked(value, time)).replace(tzinfo=None, microsecond=0)
+        case "time":
+            return (time.fromisoformat(text) if text is not None else checked(value, time)).replace(tzinfo=None,
+                microsecond=0)
         case "email":
             if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", value): raise ValueError
             return value
@@ -239,8 +240,8 @@ def parse(field: Field, value: Any) -> Any:
             for choice in field.choices.values():
                 if choice == value: return choice
             key = str(getattr(value, "value", value))
-            found = field.choices.get(key) or next((c for k, c in field.choices.items() if k.lower() == key.lower()),
-                None)
+            found = field.choices.get(key) or next(
+                (c for k, c in field.choices.items() if k.lower() == key.lower()), None)
             if found is None and key not in field.choices:
                 raise Problem(f"{field.name} is {clip(key)!r}.", fix=did_you_mean(key, field.choices))
             return found
@@ -289,8 +290,8 @@ def from_sql(field: Field, value: Any) -> Any:
     try:
         match field.kind:
             case "bool": return bool(value)
-            case "date" | "datetime" | "time": return {"date": date, "datetime": datetime,
-                "time": time}[field.kind].fromisoformat(value)
+            case "date" | "datetime" | "time":
+                return {"date": date, "datetime": datetime, "time": time}[field.kind].fromisoformat(value)
             case "decimal": return Decimal(value)
             case "json" | "tags": return JsonText(found) if isinstance(found := json.loads(value), str) else found
             case "choice": return field.choices.get(str(value), value)

@@ -23,10 +23,10 @@ def as_text(field: Field, value: Any) -> str:
     if value is None: return ""
     match field.kind:
         case "tags" if isinstance(value, list): return ", ".join(value)
-        case "json" if not isinstance(value, str) or isinstance(value, JsonText): return json.dumps(value,
-            ensure_ascii=False, indent=1)
-        case "datetime" if isinstance(value, datetime): return value.isoformat("T", "seconds" if value.second
-            else "minutes")
+        case "json" if not isinstance(value, str) or isinstance(value, JsonText):
+            return json.dumps(value, ensure_ascii=False, indent=1)
+        case "datetime" if isinstance(value, datetime):
+            return value.isoformat("T", "seconds" if value.second else "minutes")
         case "time" if isinstance(value, time): return value.isoformat("seconds" if value.second else "minutes")
         case "choice": return str(getattr(value, "value", value))
     return str(value)
@@ -43,12 +43,10 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
         case "choice":
             blank = [Option("", value="")] if field.is_optional or text not in field.choices else []
             return Select(*blank, *[Option(key.replace("_", " "), value=key, selected=key == text)
-                for key in field.choices],
-                          required=field.is_required, **attrs)
+                for key in field.choices], required=field.is_required, **attrs)
         case "relation" if options is not None:
-            return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text) for i,
-                name in options],
-                          required=field.is_required, **attrs)
+            return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text)
+                for i, name in options], required=field.is_required, **attrs)
         case "long" | "markdown" | "json":
             if text[:1] == "\n": text = f"\n{text}"  # HTML drops the first
             return Textarea(text, rows=3 if field.kind == "long" else 8, required=field.is_required, cls=field.kind,
@@ -58,7 +56,7 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
     if field.kind == "tags": attrs |= dict(placeholder="one, two, three")
     if field.kind == "file": return Input(type="file", required=field.is_required and not text, **attrs)
     return Input(type=KINDS[field.kind].input, value=text, required=field.is_required, autocomplete="off",
-                 pattern=field.pattern or None, title=field.help or None, **attrs)
+        pattern=field.pattern or None, title=field.help or None, **attrs)
 
 
 def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int, str]] | None = None,
@@ -66,11 +64,11 @@ def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int,
     "A field as a person meets it: name, input, help, and what is wrong with it, if anything."
     uid = f"{field.name}-{secrets.token_hex(3)}"
     notes = [Small(field.help, id=f"{uid}-help")] if field.help else []
-    if field.kind == "file" and value and not isinstance(value,
-        UploadFile): notes.append(Small("Now: ", file_link(str(value)), id=f"{uid}-now"))
+    if field.kind == "file" and value and not isinstance(value, UploadFile):
+        notes.append(Small("Now: ", file_link(str(value)), id=f"{uid}-now"))
     if error: notes.append(Small(error, id=f"{uid}-error", cls="error", role="alert"))
-    attrs |= dict(id=uid, aria_describedby=" ".join(n.attrs["id"] for n in notes) or None, aria_invalid="true"
-        if error else None)
+    attrs |= dict(id=uid, aria_describedby=" ".join(n.attrs["id"] for n in notes) or None,
+        aria_invalid="true" if error else None)
     name = Label(field.label, Span(" optional", cls="muted") if field.is_optional else None, fr=uid)
     return Div(name, control(field, value, options, **attrs), extra, *notes, cls=f"field {field.kind}")
 
@@ -117,8 +115,8 @@ def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
         if field.is_optional and "type" in kind: kind["type"] = [kind["type"], "null"]
         if field.is_optional and "enum" in kind: kind["enum"] = [*kind["enum"], None]
         properties[name] = kind
-    schema = {"type": "object", "properties": properties, "required": [n for n, f in fields.items() if f.is_required],
-        "additionalProperties": False}
+    schema = {"type": "object", "properties": properties,
+        "required": [n for n, f in fields.items() if f.is_required], "additionalProperties": False}
     return schema | ({"description": description} if description else {})
 
 
@@ -151,7 +149,8 @@ def open_inside(root: Path, name: str) -> int:
     try:
         *parts, last = name.split("/")
         if any(not p or p[0] == "." or "\0" in p or "\\" in p for p in [*parts, last]) or re.search(r"\.db($|-|\.)",
-            last): raise FileNotFoundError(name)
+                last):
+            raise FileNotFoundError(name)
         for part in parts:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
@@ -174,7 +173,7 @@ def files_get(req: Request):
     shown = kind in ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
     place = f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2])}"
     headers = {"content-length": str(os.fstat(found).st_size), "content-disposition": place,
-               "content-security-policy": "sandbox; default-src 'none'"}
+        "content-security-policy": "sandbox; default-src 'none'"}
     def blocks():
         with os.fdopen(found, "rb") as file:
             while block := file.read(1 << 18): yield block

@@ -22,15 +22,16 @@ from .store import db
 
 MAX_FORM, MAX_UPLOAD = 32 << 20, 512 << 20  # bytes of a request body: forms, and multipart with files
 LAUNCH_SECONDS = 60
-STYLE_401 = (":root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto;"
-             "padding:0 1.5rem}h1{font-size:1.3rem}code{font-size:1.1em}")
-POLICY = ("default-src 'self'; img-src 'self' data: blob:; style-src 'self'{style}; object-src 'none'; base-uri 'none'; "
-          "form-action 'self'; frame-ancestors 'none'").format
+STYLE_401 = (
+    ":root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto;"
+    "padding:0 1.5rem}h1{font-size:1.3rem}code{font-size:1.1em}")
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self'{style}; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'").format
 HASH_401 = " 'sha256-" + base64.b64encode(hashlib.sha256(STYLE_401.encode()).digest()).decode() + "'"
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-           "cross-origin-resource-policy": "same-origin", "cache-control": "no-store",
-               "content-security-policy": POLICY(style="")}
+    "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store", "content-security-policy": POLICY(style="")}
 
 
 class Refused(Exception):
@@ -72,14 +73,14 @@ class Guard:
         if len(headers.get(b"host", ())) != 1 or host not in (self.name, f"127.0.0.1:{self.port}"):
             raise Refused(421, "This address is not Sololith's.",
                 "Run <code>sololith open</code>: it opens the right one.")
-        if len(scope["path"]) > 4000: raise Refused(414, "This address is too long.",
-            "")  # int() would refuse its number, too
+        # int() would refuse its number, too
+        if len(scope["path"]) > 4000: raise Refused(414, "This address is too long.", "")
         is_socket = scope["type"] == "websocket"
         is_safe = not is_socket and scope["method"] in ("GET", "HEAD")
         origin, site = get(b"origin"), get(b"sec-fetch-site")
         bearer = get(b"authorization").removeprefix("Bearer ")
-        if any(len(headers.get(n, ())) > 1 for n in (b"origin", b"sec-fetch-site",
-            b"authorization")): raise Refused(403, "A header came twice.", "")
+        if any(len(headers.get(n, ())) > 1 for n in (b"origin", b"sec-fetch-site", b"authorization")):
+            raise Refused(403, "A header came twice.", "")
         launching = is_safe and scope["path"] == "/launch"
         if not launching:
             if site not in ("", "same-origin", "none") or origin and origin != f"http://{host}":
@@ -88,12 +89,12 @@ class Guard:
             if is_socket and not origin or not is_safe and not (origin or site or bearer):
                 raise Refused(403, "This request does not say which page it comes from.", "")
             if not (hmac.compare_digest(bearer.encode(), self.secret.encode())
-                or hmac.compare_digest(self.cookie_of(headers).encode(), self.cookie.encode())):
+                    or hmac.compare_digest(self.cookie_of(headers).encode(), self.cookie.encode())):
                 raise Refused(401, "Sololith does not know this browser yet.",
                     "In a terminal, run <code>sololith open</code>. It opens a page that lets this browser in.")
         length = get(b"content-length")
-        if length and (not length.isdecimal() or int(length) > self.cap(scope)): raise Refused(413,
-            "That is too much at once.", "Send a smaller file.")
+        if length and (not length.isdecimal() or int(length) > self.cap(scope)):
+            raise Refused(413, "That is too much at once.", "Send a smaller file.")
 
     def cookie_of(self, headers: dict[bytes, list[bytes]]) -> str:
         try: jar = SimpleCookie("; ".join(v.decode("latin-1") for v in headers.get(b"cookie", ())))
@@ -108,15 +109,14 @@ class Guard:
         if scope["type"] == "lifespan": return await self.app(scope, receive, send)
         try:
             self.check(scope)
-            if scope["type"] == "http" and scope["path"] == "/launch" and scope["method"] in ("GET",
-                "HEAD"): return await self.launch(scope, send)
+            if scope["type"] == "http" and scope["path"] == "/launch" and scope["method"] in ("GET", "HEAD"):
+                return await self.launch(scope, send)
         except Refused as e:
-            if scope["type"] == "websocket": return await send({"type": "websocket.close",
-                "code": 1008})  # before accept: 403
+            # before accept: 403
+            if scope["type"] == "websocket": return await send({"type": "websocket.close", "code": 1008})
             return await answer_plainly(send, e.status, e.what, e.fix)
         if scope["type"] == "websocket": return await self.app(scope, receive, send)
-        while db.depth and scope["method"] not in ("GET",
-            "HEAD"): await asyncio.sleep(0.01)  # a long write has the turn
+        while db.depth and scope["method"] not in ("GET", "HEAD"): await asyncio.sleep(0.01)  # a long write has the turn
         taken, cap, here = 0, self.cap(scope), set()
         touched.set(here)
 
@@ -131,8 +131,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 sent = {name for name, _ in message["headers"]}
                 own = dict(HEADERS)
-                if here: own["sololith-changed"] = json.dumps({"id": max(i for i, _ in here),
-                    "apps": sorted({a for _, a in here})})
+                if here:
+                    own["sololith-changed"] = json.dumps({"id": max(i for i, _ in here),
+                        "apps": sorted({a for _, a in here})})
                 message["headers"] = [*message["headers"],
                     *((n.encode(), v.encode()) for n, v in own.items() if n.encode() not in sent)]
             await send(message)
@@ -151,12 +152,11 @@ class Guard:
             '<meta http-equiv="refresh" content="0;url=/">', [(b"set-cookie", cookie.encode())])
 
 
-async def answer_plainly(send: Any, status: int, what: str, fix: str, head: str = "",
-        headers: list = []) -> None:  # noqa: B006 (never changed)
+async def answer_plainly(send: Any, status: int, what: str, fix: str, head: str = "", headers: Any = ()) -> None:
     "An answer that needs neither cookie nor app."
     html = (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sololith</title>'
-            f'<link rel="icon" href="data:,">{head}'
-            f"<style>{STYLE_401}</style></head><body><h1>{what}</h1><p>{fix}</p></body></html>")
+        f'<link rel="icon" href="data:,">{head}'
+        f"<style>{STYLE_401}</style></head><body><h1>{what}</h1><p>{fix}</p></body></html>")
     own = HEADERS | {"content-security-policy": POLICY(style=HASH_401), "content-type": "text/html; charset=utf-8",
         "connection": "close"}
     await send({"type": "http.response.start", "status": status,

@@ -60,8 +60,8 @@ class Loader:
             check_name(name)
             if source is None:
                 try: source = path.read_text()
-                except (OSError, UnicodeDecodeError) as e: raise Problem(f"{path.name} cannot be read: {e}.",
-                    fix="Save it as UTF-8 text.") from e
+                except (OSError, UnicodeDecodeError) as e:
+                    raise Problem(f"{path.name} cannot be read: {e}.", fix="Save it as UTF-8 text.") from e
             if self.crashes().get(f"{name} {digest(source)}", 0) >= 2:
                 raise Problem(f"{path.name} ended Sololith twice while it was loaded.",
                     fix="It is left out until you change it.")
@@ -99,13 +99,14 @@ class Loader:
         "Refuse what another plugin has already: the first part of a path belongs to one plugin."
         for path in {r.path for r in plugin.web.router.routes}:
             first = path.strip("/").partition("/")[0]
-            if "{" in first: raise Problem(f"{path} would answer for other plugins.",
-                fix="Begin the path with a word, such as the plugin's name.")
+            if "{" in first:
+                raise Problem(f"{path} would answer for other plugins.",
+                    fix="Begin the path with a word, such as the plugin's name.")
             for other in plugins.values():
                 if other.name != plugin.name and first in firsts(other):
                     theirs = other.path.name if other.path else "Sololith itself"
                     raise Problem(f"{plugin.path and plugin.path.name} and {theirs} both want /{first}.",
-                                  fix="Rename one: crud(Record, 'other_name'), or another path.")
+                        fix="Rename one: crud(Record, 'other_name'), or another path.")
 
     def unload(self, name: str) -> None:
         self.broken.pop(name, None)
@@ -147,7 +148,7 @@ class Loader:
     async def watch(self) -> None:
         "Load what is saved, unload what is deleted, for as long as the server runs."
         async for _ in watchfiles.awatch(home.apps, recursive=False, step=50, debounce=200, rust_timeout=1000,
-                                         yield_on_timeout=True):
+                yield_on_timeout=True):
             for name in self.changed_files():
                 if (home.apps / f"{name}.py").exists(): await run_in_threadpool(self.attempt, name)
                 else: await run_in_threadpool(self.unload, name)
@@ -190,8 +191,8 @@ class Said(io.TextIOBase):
 
     def write(self, text: str) -> int:
         self.left -= len(text)
-        if self.left < 0: raise Problem("It prints without end.",
-            fix="Print in a handler, not at the top of the file.")
+        if self.left < 0:
+            raise Problem("It prints without end.", fix="Print in a handler, not at the top of the file.")
         return sys.__stderr__.write(text) if sys.__stderr__ else 0
 
 
@@ -217,12 +218,14 @@ def explained(error: BaseException, path: Path) -> Problem:
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     where = f"line {line}: " if line else ""
     match error:
-        case TimeoutError(): found = Problem(f"It was not loaded within {SECONDS} seconds.",
-            fix="Do long work in a handler or a pipeline, not at the top of the file.")
+        case TimeoutError():
+            found = Problem(f"It was not loaded within {SECONDS} seconds.",
+                fix="Do long work in a handler or a pipeline, not at the top of the file.")
         case SystemExit(): found = Problem(f"{where}it asks to exit.", fix="Take sys.exit() out.")
         case Problem(): found = Problem(f"{where}{error.what}", fix=error.fix)
-        case _: found = Problem(f"{where}{traceback.format_exception_only(error)[-1].strip()}.",
-            fix="Mend the file and save it: it is loaded again at once.")
+        case _:
+            found = Problem(f"{where}{traceback.format_exception_only(error)[-1].strip()}.",
+                fix="Mend the file and save it: it is loaded again at once.")
     shown = traceback.format_exception(error)
     found.details = "".join(shown[:1] + shown[-20:] if len(shown) > 21 else shown)[-6000:]
     return found
@@ -260,17 +263,16 @@ def broken_cards() -> list[FT]:
     "A red card for each plugin with a problem."
     return [Div(H2(f"{p.path and p.path.name} has a problem"), P(p.error),
         P("Its last good version is live meanwhile.") if p.name in plugins else None,
-                Details(Summary("Traceback"), Pre(p.description), id=f"trace-{p.name}") if p.description else None,
-                Button("Load it again", cls="quiet", hx_post="/plugins/load", hx_vals=json.dumps({"name": p.name}),
-                    hx_swap="none"), cls="card bad", role="alert") for p in loader.broken.values()]
+        Details(Summary("Traceback"), Pre(p.description), id=f"trace-{p.name}") if p.description else None,
+        Button("Load it again", cls="quiet", hx_post="/plugins/load", hx_vals=json.dumps({"name": p.name}),
+            hx_swap="none"), cls="card bad", role="alert") for p in loader.broken.values()]
 
 
 @rt("/plugins", methods=["GET"])
 async def plugins_get(req: Request):
     cards = [Div(H2(p.name), P(p.description, cls="muted") if p.description else None,
         P(*[A(a.title, href=f"/{a.name}", cls="chip") for a in p.apps.values()]), Small(str(p.path), cls="muted"),
-        cls="card")
-             for p in plugins.values() if p is not system]
+        cls="card") for p in plugins.values() if p is not system]
     example = Div(H2("Write an app" if cards else "No plugins yet"),
         P("Save this as ", Code(f"{home.apps}/recipes.py"), ": the app is there at once, in every open page."),
         Pre(EXAMPLE), cls="card")

@@ -32,16 +32,16 @@ HEADER_SECONDS = 10  # that a client may take to send its headers
 async def answer_problem(req: Request, problem: Any) -> Response:
     "A Problem as a toast for htmx, as JSON for the command line, as a page otherwise."
     details = ""
-    if isinstance(problem, HTTPException): problem = Problem(str(problem.detail).rstrip(".") + ".",
-        status=problem.status_code)
+    if isinstance(problem, HTTPException):
+        problem = Problem(str(problem.detail).rstrip(".") + ".", status=problem.status_code)
     elif not isinstance(problem, Problem):
         details = "".join(traceback.format_exception(problem))
         problem = Problem("Something went wrong in Sololith, or in a plugin.",
             fix="Nothing was half written. The details say where.", status=500)
-    if problem.status == 404 and problem.what.startswith("Not Found"): problem = Problem("There is no such page.",
-        fix="It may belong to a plugin that is not loaded.", status=404)
-    if "authorization" in req.headers: return JSONResponse({"problem": problem.what, "fix": problem.fix},
-        problem.status)
+    if problem.status == 404 and problem.what.startswith("Not Found"):
+        problem = Problem("There is no such page.", fix="It may belong to a plugin that is not loaded.", status=404)
+    if "authorization" in req.headers:
+        return JSONResponse({"problem": problem.what, "fix": problem.fix}, problem.status)
     if "hx-request" in req.headers:
         return HTMLResponse(to_xml(toast(str(problem), kind="bad"), indent=False), problem.status,
             {"HX-Reswap": "none"})
@@ -49,8 +49,7 @@ async def answer_problem(req: Request, problem: Any) -> Response:
         problem.status)
 
 
-async def answer_nobody(req: Request,
-        gone: Any) -> Response: return Response(status_code=400)  # it hung up in its body
+async def answer_nobody(req: Request, gone: Any) -> Response: return Response(status_code=400)  # it hung up in its body
 
 
 async def answer_depth(req: Request, e: Any) -> Response:
@@ -150,8 +149,7 @@ def listening(port: int) -> sockets.socket:
     "A socket on loopback: on `port`, or on a free one where a stranger has it."
     found = sockets.socket()
     found.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-    found.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY,
-        1)  # else each answer on a kept connection is 40 ms late
+    found.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # else each answer on a kept connection is 40 ms late
     try: found.bind(("127.0.0.1", port))
     except OSError: found.bind(("127.0.0.1", 0))
     return found
@@ -160,8 +158,8 @@ def listening(port: int) -> sockets.socket:
 def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
     "Serve the workspace `home` until a signal ends us; the exit status."
     sys.setswitchinterval(0.0005)  # a busy thread (a job, a plugin that loops) gives way ten times sooner than by default
-    for ending in (signal.SIGTERM, signal.SIGINT): signal.signal(ending,
-        lambda *_: None)  # uvicorn's handlers stand in front
+    # uvicorn's handlers stand in front
+    for ending in (signal.SIGTERM, signal.SIGINT): signal.signal(ending, lambda *_: None)
     with owning() as is_ours:
         if not is_ours: return 3
         db.open(home.db)
@@ -170,9 +168,8 @@ def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
         sock = listening(port)
         site.state.guard = guard = Guard(site, sock.getsockname()[1])
         config = uvicorn.Config(guard, http=Protocol, ws=SocketProtocol, ws_max_size=16 << 20,
-            ws_per_message_deflate=False, lifespan="off", log_level="warning",
-                                access_log=False, server_header=False, timeout_graceful_shutdown=2,
-                                    proxy_headers=False, timeout_keep_alive=30)
+            ws_per_message_deflate=False, lifespan="off", log_level="warning", access_log=False,
+            server_header=False, timeout_graceful_shutdown=2, proxy_headers=False, timeout_keep_alive=30)
         server = Serving(config)
 
         async def main() -> None:
@@ -205,8 +202,8 @@ def open_page(url: str) -> None:
     plain = url.replace(url.split("/")[2], f"127.0.0.1:{url.split('/')[2].rpartition(':')[2]}")
     file = home.run / "launch.html"
     file.write_text(f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={url}">'
-                    f'<meta name="referrer" content="no-referrer"><title>Sololith</title>'
-                    f'<p>Opening Sololith … <a href="{plain}">If nothing happens, go this way.</a>')
+        f'<meta name="referrer" content="no-referrer"><title>Sololith</title>'
+        f'<p>Opening Sololith … <a href="{plain}">If nothing happens, go this way.</a>')
     webbrowser.open(file.as_uri())
 
 

@@ -84,7 +84,7 @@ class Database:
             self.close()
             raise Damaged(f"{path} is damaged: {clip(e, 200)}.",
                 fix="It is left as it is. `sololith restore` puts the newest "
-                          "good backup in its place and keeps the damaged file beside it.") from e
+                "good backup in its place and keeps the damaged file beside it.") from e
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.FullError) as e:
             self.close()
             raise Problem(f"{path} cannot be written to: {clip(e, 200)}.",
@@ -109,8 +109,8 @@ class Database:
         with (self.lock if inside else self.read_lock):
             rows, names = [], None
             try: cursor = (self.writer if inside else self.reader).execute(sql, args)
-            except OverflowError as e: raise Problem("There is no number that large here.", fix="They end at 2^63.",
-                status=404) from e
+            except OverflowError as e:
+                raise Problem("There is no number that large here.", fix="They end at 2^63.", status=404) from e
             for row in cursor:
                 names = names or [column[0] for column in cursor.get_description()]
                 rows.append(dict(zip(names, row, strict=True)))
@@ -158,7 +158,8 @@ class Database:
             if before is None:
                 assert after is not None
                 names = [n for n in after if n != "id" or after[n] is not None]
-                run(f"INSERT INTO {quoted(app)} ({','.join(map(quoted, names))}) VALUES ({','.join('?' * len(names))})",
+                run(
+                    f"INSERT INTO {quoted(app)} ({','.join(map(quoted, names))}) VALUES ({','.join('?' * len(names))})",
                     [after[n] for n in names])
                 row = after = after | {"id": self.writer.last_insert_rowid()}
                 told = f"added {title_of(row, columns)}"
@@ -173,8 +174,8 @@ class Database:
                 run(f"UPDATE {quoted(app)} SET {','.join(f'{quoted(n)}=?' for n in after)} WHERE id=?",
                     [*after.values(), row["id"]])
                 told = f"changed {title_of(before, columns)}: " + ", ".join(
-                    f"{n} {raw_text(before.get(n), columns.get(n, ''))} → {raw_text(v, columns.get(n, ''))}" for n,
-                        v in after.items())
+                    f"{n} {raw_text(before.get(n), columns.get(n, ''))} → {raw_text(v, columns.get(n, ''))}"
+                    for n, v in after.items())
                 before = {n: before.get(n) for n in after}
             if number := self.numbers.get(app): self.index(number, row, columns, is_gone=after is None)
             verb = verb or ("insert" if before is None else "delete" if after is None else "update")
@@ -183,9 +184,8 @@ class Database:
     def enter(self, app: str, verb: str, record_id: int | None, summary: str, before: dict | None = None,
             after: dict | None = None) -> dict:
         "Write one journal entry; the entry."
-        entry = dict(at=datetime.now(UTC).isoformat("T", "milliseconds"), actor=actor.get(),
-            cause=cause.get(), app=app, verb=verb,
-                     record_id=record_id, summary=summary, part_of=group_id.get())
+        entry = dict(at=datetime.now(UTC).isoformat("T", "milliseconds"), actor=actor.get(), cause=cause.get(),
+            app=app, verb=verb, record_id=record_id, summary=summary, part_of=group_id.get())
         self.writer.execute(
             f"INSERT INTO journal ({','.join(entry)}, before, after) VALUES ({','.join('?' * len(entry))}, ?, ?)",
             [*entry.values(), before and dumps(before), after and dumps(after)])
@@ -229,11 +229,12 @@ class Database:
         """
         with self.transaction():
             standing = f"undone_by IS NULL AND part_of IS NULL AND verb {'=' if redo else '!='} 'undo'"
-            found = self.entries(standing, limit=1) if entry_id is None else self.entries("id=?",
-                [str(entry_id)])  # text: of any size
+            # text: of any size
+            found = self.entries(standing, limit=1) if entry_id is None else self.entries("id=?", [str(entry_id)])
             if not found:
-                if entry_id is not None: raise Problem(f"There is no journal entry {entry_id}.",
-                    fix="See `sololith journal`.", status=404)
+                if entry_id is not None:
+                    raise Problem(f"There is no journal entry {entry_id}.", fix="See `sololith journal`.",
+                        status=404)
                 raise Problem(f"There is nothing to {'redo' if redo else 'undo'}.", status=404)
             entry = found[0]
             if entry["undone_by"]:
@@ -264,8 +265,8 @@ class Database:
         if differs:
             n = differs[0]
             raise Problem(f"{name} has changed since: {n} is {raw_text(current[n], columns.get(n, ''))}, "
-                          f"not {raw_text(after[n], columns.get(n, ''))}.",
-                              fix=f"Undo the later change (entry {later}) first.", status=409)
+                f"not {raw_text(after[n], columns.get(n, ''))}.",
+                fix=f"Undo the later change (entry {later}) first.", status=409)
         new = self.change(app, current, before, verb, summary)["id"]
         self.mark(entry["id"], new)
         return new
@@ -298,7 +299,7 @@ class Database:
         number = self.numbers[app] << 40
         if not (match := match_of(text)): return "0", []
         return (f"id IN (SELECT rowid - {number} FROM search WHERE search MATCH ? "
-                f"AND rowid BETWEEN {number} AND {number + 2**40})"), [match]
+            f"AND rowid BETWEEN {number} AND {number + 2**40})"), [match]
 
     # ─── schema ───
 
@@ -307,17 +308,18 @@ class Database:
 
         Raises Problem where a field's type is another one than its column's.
         """
-        kinds = {n: "INTEGER" if f.kind == "choice" and not f.is_text else KINDS[f.kind].column for n,
-            f in fields.items()}
+        kinds = {n: "INTEGER" if f.kind == "choice" and not f.is_text else KINDS[f.kind].column
+            for n, f in fields.items()}
         with self.transaction():
             run, existing = self.writer.execute, dict(self.columns_of(app))
-            if existing and app not in self.numbers: raise Problem(f"{app} is a table of Sololith's own.",
-                fix='Give another name: crud(Record, "other_name").')
+            if existing and app not in self.numbers:
+                raise Problem(f"{app} is a table of Sololith's own.",
+                    fix='Give another name: crud(Record, "other_name").')
             for n, kind in kinds.items():
                 if n in existing and existing[n] != kind:
                     raise Problem(f"{app}.{n} is kept as {existing[n]}, and the new type wants {kind}.",
                         fix=f"Give the field another name "
-                                  f"(say {n}_2), and copy what you need: the old column stays as it is.")
+                        f"(say {n}_2), and copy what you need: the old column stays as it is.")
             columns = "".join(f", {quoted(n)} {quoted(k)}" for n, k in kinds.items())
             if not existing:
                 run(f"CREATE TABLE IF NOT EXISTS {quoted(app)} (id INTEGER PRIMARY KEY AUTOINCREMENT{columns})")
@@ -343,8 +345,8 @@ class Database:
         source = connect(self.path, apsw.SQLITE_OPEN_READONLY)
         target = apsw.Connection(str(part))
         try:
-            with target.backup("main", source,
-                "main") as backup: backup.step(-1)  # one read transaction: writers do not disturb it
+            # one read transaction: writers do not disturb it
+            with target.backup("main", source, "main") as backup: backup.step(-1)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, readable where nothing can be written
         except apsw.FullError as e:
             part.unlink()
@@ -376,10 +378,11 @@ class Database:
             with contextlib.closing(connect(path, apsw.SQLITE_OPEN_READONLY)) as check:
                 if (verdict := check.execute("PRAGMA quick_check(1)").get) != "ok": raise apsw.CorruptError(verdict)
                 check.execute("SELECT undone_by FROM journal LIMIT 1")
-        except (apsw.NotADBError, apsw.CorruptError) as e: raise Damaged(f"{path} is damaged: {clip(e, 200)}.",
-            fix="Choose another backup.") from e
-        except apsw.Error as e: raise Problem(f"{path} is not a backup of a workspace: {clip(e, 200)}.",
-            fix="Choose another file.") from e
+        except (apsw.NotADBError, apsw.CorruptError) as e:
+            raise Damaged(f"{path} is damaged: {clip(e, 200)}.", fix="Choose another backup.") from e
+        except apsw.Error as e:
+            raise Problem(f"{path} is not a backup of a workspace: {clip(e, 200)}.",
+                fix="Choose another file.") from e
         with self.lock, self.read_lock:
             was_open = bool(self.writer)
             self.close()
@@ -460,8 +463,8 @@ class DataTable:
         "Typed or typed-in values as SQLite keeps them. Raises Problem with every field that is wrong."
         wrong, result = {}, {}
         for name, value in values.items():
-            if name not in self.fields: raise Problem(f"{self.name} has no field {name}.",
-                fix=did_you_mean(name, self.fields))
+            if name not in self.fields:
+                raise Problem(f"{self.name} has no field {name}.", fix=did_you_mean(name, self.fields))
             try: result[name] = to_sql(self.fields[name], value_of(self.fields[name], value))
             except Problem as e: wrong[name] = str(e)
         if wrong: raise Problem(" ".join(wrong.values()), status=422, fields=wrong)
@@ -503,8 +506,9 @@ class DataTable:
 
     def row(self, record_id: Any) -> dict:
         found = self.rows("id=?", [record_id]) if isinstance(record_id, int) and abs(record_id) < 2**63 else []
-        if not found: raise Problem(f"There is no {self.record.__name__.lower()} {clip(record_id)} in {self.name}.",
-            fix="It may have been deleted: see the journal.", status=404)
+        if not found:
+            raise Problem(f"There is no {self.record.__name__.lower()} {clip(record_id)} in {self.name}.",
+                fix="It may have been deleted: see the journal.", status=404)
         return found[0]
 
     def __getitem__(self, record_id: int) -> Any: return self.made(self.row(record_id))
@@ -512,8 +516,8 @@ class DataTable:
     def __contains__(self, record_id: int) -> bool: return bool(self.rows("id=?", [record_id], select="id"))
 
     def values_of(self, record: Any, kwargs: dict) -> dict:
-        given = {} if record is None else record if isinstance(record, dict) else {n: getattr(record, n)
-            for n in ["id", *self.fields]}
+        given = {} if record is None else record if isinstance(record,
+            dict) else {n: getattr(record, n) for n in ["id", *self.fields]}
         return given | kwargs
 
     def insert(self, record: Any = None, **kwargs: Any) -> Any:
@@ -521,7 +525,7 @@ class DataTable:
         values = self.values_of(record, kwargs)
         record_id = values.pop("id", None)
         if record_id is not None and (type(record_id) is not int or not 0 < record_id < 2**40
-            or db.query(f"SELECT 1 FROM {quoted(self.ready().name)} WHERE id=?", [record_id])):
+                or db.query(f"SELECT 1 FROM {quoted(self.ready().name)} WHERE id=?", [record_id])):
             raise Problem(f"{clip(record_id)} cannot be the id of a new {self.record.__name__.lower()}.",
                 fix="Leave the id out.", status=409)
         values = {n: f.blank() for n, f in self.fields.items() if not f.is_required} | values
@@ -570,8 +574,9 @@ class Store(MutableMapping):
     def __setitem__(self, key: str, value: Any) -> None:
         with db.transaction():
             before = next(iter(db.query("SELECT * FROM settings WHERE key=?", [key])), None)
-            if key.startswith("ui."): db.execute("INSERT OR REPLACE INTO settings(id, key, value) VALUES (?,?,?)",
-                [before and before["id"], key, dumps(value)])
+            if key.startswith("ui."):
+                db.execute("INSERT OR REPLACE INTO settings(id, key, value) VALUES (?,?,?)",
+                    [before and before["id"], key, dumps(value)])
             elif before: db.change("settings", before, {"value": dumps(value)})
             else: db.change("settings", None, {"id": None, "key": key, "value": dumps(value)})
 
@@ -582,8 +587,8 @@ class Store(MutableMapping):
             if key.startswith("ui."): db.execute("DELETE FROM settings WHERE key=?", [key])
             else: db.change("settings", found[0], None)
 
-    def __iter__(self) -> Iterator[str]: return (row["key"]
-            for row in db.query("SELECT key FROM settings ORDER BY key"))
+    def __iter__(self) -> Iterator[str]:
+        return (row["key"] for row in db.query("SELECT key FROM settings ORDER BY key"))
     def __len__(self) -> int: return db.one("SELECT count(*) FROM settings")
 
 

@@ -358,22 +358,19 @@ htmx.onLoad(part => {
 })()
 """
 
-ICONS = dict(
-    plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM20 20l-4-4", menu="M4 7h16M4 12h16M4 17h16",
-        panel="M4 5h16v14H4zM14 5v14",
+ICONS = dict(plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM20 20l-4-4",
+    menu="M4 7h16M4 12h16M4 17h16", panel="M4 5h16v14H4zM14 5v14",
     sun="M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1 1M18 18l1 1M5 19l1-1M18 6l1-1",
-        trash="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
-    pencil="M4 20l1-4L16 5l3 3L8 19z", grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01",
-        columns="M4 5h16v14H4zM10 5v14M15 5v14",
+    trash="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13", pencil="M4 20l1-4L16 5l3 3L8 19z",
+    grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01", columns="M4 5h16v14H4zM10 5v14M15 5v14",
     more="M4.7 11.7h.6v.6h-.6zM11.7 11.7h.6v.6h-.6zM18.7 11.7h.6v.6h-.6z", close="M6 6l12 12M18 6L6 18",
-        help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01", undo="M8 5L4 9l4 4M4 9h10a6 6 0 0 1 0 12h-3")
+    help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01", undo="M8 5L4 9l4 4M4 9h10a6 6 0 0 1 0 12h-3")
 STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
 FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
     '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))
 HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, selfRequestsOnly=True, includeIndicatorStyles=False,
-    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0,
-                       globalViewTransitions=False, responseHandling=[{"code": "204", "swap": False},
-                           {"code": "...", "swap": True}]))
+    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0, globalViewTransitions=False,
+    responseHandling=[{"code": "204", "swap": False}, {"code": "...", "swap": True}]))
 
 
 @functools.cache
@@ -388,11 +385,10 @@ def icon(name: str) -> Any:
 def bundle(name: str) -> tuple[bytes, str]:
     "app.js or app.css: the libraries and our own, as one file; with the start of its hash, which is in its address."
     folder = static_folder(home.path)
-    parts = ([*(folder / f for f in ("htmx.min.js", "ws.min.js", "idiomorph-ext.min.js", "Sortable.min.js")), SCRIPT]
-        if name == "app.js"
-             else [folder / "pico.min.css", STYLE])
-    text = "\n;\n".join(p if isinstance(p, str) else p.read_text() for p in parts) if name == "app.js" else "".join(p
-        if isinstance(p, str) else p.read_text() for p in parts)
+    parts = ([*(folder / f for f in ("htmx.min.js", "ws.min.js", "idiomorph-ext.min.js", "Sortable.min.js")),
+        SCRIPT] if name == "app.js" else [folder / "pico.min.css", STYLE])
+    text = "\n;\n".join(p if isinstance(p, str) else p.read_text()
+        for p in parts) if name == "app.js" else "".join(p if isinstance(p, str) else p.read_text() for p in parts)
     return text.encode(), hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -418,70 +414,65 @@ def navigation(current: str = "") -> FT:
         sections[section].append(item(title, href, is_broken=href in broken_links))
     return Nav(A(NotStr(STONE), "Sololith", href="/", cls="brand"),
         *[part for name, items in sections.items() if items for part in (H2(name.capitalize()), Ul(*items))],
-               id="nav", aria_label="Main", hx_get=f"/nav?at={quote(current)}", hx_trigger=changed("plugins"),
-                   hx_swap="outerHTML")
+        id="nav", aria_label="Main", hx_get=f"/nav?at={quote(current)}", hx_trigger=changed("plugins"),
+        hx_swap="outerHTML")
 
 
 KEYS = [("Ctrl K", "find anything, do anything"), ("n", "new record"), ("/", "search this list"),
-    ("j  k", "next, previous row"), ("Enter", "open the row"),
-        ("e", "edit the row in place"), ("x", "select the row"), ("Alt ↑ ↓", "move the row"),
-            ("Delete", "delete the row"), ("z  Z", "undo, redo"), ("Ctrl Enter", "save"), ("Esc", "leave"),
-            ("?", "this help")]
+    ("j  k", "next, previous row"), ("Enter", "open the row"), ("e", "edit the row in place"),
+    ("x", "select the row"), ("Alt ↑ ↓", "move the row"), ("Delete", "delete the row"), ("z  Z", "undo, redo"),
+    ("Ctrl Enter", "save"), ("Esc", "leave"), ("?", "this help")]
 
 
 def headers() -> FT:
     "What apps add to the top bar."
     return Div(*[draw() for plugin in plugins.values() for draw in plugin.headers], id="headers", hx_get="/headers",
-               hx_trigger=changed("settings", "profiles", "plugins"), hx_swap="outerHTML")
+        hx_trigger=changed("settings", "profiles", "plugins"), hx_swap="outerHTML")
 
 
 def page(title: str, *content: Any, current: str = "") -> Any:
     "A whole page: `content` in the shell. `current` is the path whose navigation entry is marked."
     theme = store.get("ui.theme", "system")
-    top = Header(
-        Button(icon("menu"), cls="plain icon-only only-narrow", data_toggle="nav", aria_label="Menu"),
+    top = Header(Button(icon("menu"), cls="plain icon-only only-narrow", data_toggle="nav", aria_label="Menu"),
         Button(Span(icon("search"), " Find or do…"), Kbd("Ctrl K"), cls="quiet find", data_opens="#palette",
-            aria_haspopup="dialog"), Span(cls="grow"),
-        headers(),
+            aria_haspopup="dialog"), Span(cls="grow"), headers(),
         Details(Summary(icon("sun"), role="button", cls="plain icon-only", aria_label="Theme"),
-            Div(*[Button(name.capitalize(), Span("✓") if name == theme else None,
-            hx_post="/ui/theme", name="value", value=name) for name in ("system", "light", "dark")]), cls="menu"),
+            Div(*[Button(name.capitalize(), Span("✓") if name == theme else None, hx_post="/ui/theme", name="value",
+                value=name) for name in ("system", "light", "dark")]), cls="menu"),
         Button(icon("help"), cls="plain icon-only", data_opens="#help", data_key="?", aria_label="Keyboard help"),
         Button(icon("panel"), cls="plain icon-only", data_toggle="panel", aria_label="Activity panel"), id="top")
     palette = Dialog(Article(Input(type="search", name="q", placeholder="Find an app, a record, an action…",
         aria_label="Find or do", autocomplete="off", role="combobox", aria_expanded="true",
         aria_controls="palette-results", hx_get="/palette", hx_trigger="input delay:80ms",
-            hx_target="#palette-results", hx_sync="this:replace"),
+        hx_target="#palette-results", hx_sync="this:replace"),
         Div(id="palette-results", role="listbox", aria_label="Results")), id="palette", aria_label="Find or do")
-    help_ = Dialog(Article(H2("Keyboard"), Table(*[Tr(Th(Kbd(keys), scope="row"), Td(text)) for keys, text in KEYS]),
+    help_ = Dialog(Article(H2("Keyboard"),
+        Table(*[Tr(Th(Kbd(keys), scope="row"), Td(text)) for keys, text in KEYS]),
         Footer(Button("Close", cls="quiet", data_close=True))), id="help", aria_label="Keyboard help")
-    return Html(
-        Head(Title(f"{title} · Sololith"), Meta(charset="utf-8"),
-            Meta(name="viewport", content="width=device-width, initial-scale=1"),
-            Meta(name="htmx-config", content=HTMX),
-             Link(rel="icon", href=FAVICON), Link(rel="stylesheet", href=bundle_url("app.css")),
-                 Script(src=bundle_url("app.js"), defer=True)),
-        Body(A("Skip to content", href="#main", cls="skip"), Div(id="banner", role="alert"), navigation(current), top,
-            Main(*content, id="main", tabindex="-1"),
-             Aside(H2("Activity"), Div(id="activity", hx_get="/activity", hx_trigger=f"load, {changed('any')}"),
-                 id="panel", aria_label="Activity"),
-             Dialog(Article(id="dialog-body"), id="dialog", aria_label="Form"), palette, help_,
-                 Div(id="toasts", role="status", aria_live="polite"),
-             Button(hidden=True, hx_post="/undo", hx_swap="none", data_key="z", aria_label="Undo"),
-                 Button(hidden=True, hx_post="/undo", hx_vals='{"redo": "1"}', hx_swap="none", data_key="Z",
-                 aria_label="Redo"),
-             hx_ext="ws,morph", ws_connect="/ws", data_seen=str(db.last_id()), cls="panel-open"
-                 if store.get("ui.panel", False) else ""),
-        lang="en", data_theme=None if theme == "system" else theme)
+    return Html(Head(Title(f"{title} · Sololith"), Meta(charset="utf-8"),
+        Meta(name="viewport", content="width=device-width, initial-scale=1"),
+        Meta(name="htmx-config", content=HTMX), Link(rel="icon", href=FAVICON),
+        Link(rel="stylesheet", href=bundle_url("app.css")), Script(src=bundle_url("app.js"), defer=True)),
+        Body(A("Skip to content", href="#main", cls="skip"), Div(id="banner", role="alert"), navigation(current),
+            top, Main(*content, id="main", tabindex="-1"),
+            Aside(H2("Activity"), Div(id="activity", hx_get="/activity", hx_trigger=f"load, {changed('any')}"),
+                id="panel", aria_label="Activity"),
+            Dialog(Article(id="dialog-body"), id="dialog", aria_label="Form"), palette, help_,
+            Div(id="toasts", role="status", aria_live="polite"),
+            Button(hidden=True, hx_post="/undo", hx_swap="none", data_key="z", aria_label="Undo"),
+            Button(hidden=True, hx_post="/undo", hx_vals='{"redo": "1"}', hx_swap="none", data_key="Z",
+                aria_label="Redo"), hx_ext="ws,morph", ws_connect="/ws", data_seen=str(db.last_id()),
+            cls="panel-open" if store.get("ui.panel", False) else ""), lang="en",
+        data_theme=None if theme == "system" else theme)
 
 
 def into_shell(resp, req: Request) -> Any:  # FastHTML hands over `resp` only where it has no annotation
     "What a handler returned, as a page in the shell; for htmx, as the part that was asked for."
-    if isinstance(resp, (Response, str, dict)) or resp is None or callable(resp) and not isinstance(resp,
-        FT): return resp
+    if isinstance(resp, (Response, str, dict)) or resp is None or callable(resp) and not isinstance(resp, FT):
+        return resp
     parts = flat_tuple(resp)
-    if "hx-request" in req.headers or any(getattr(p, "tag", "") == "html" for p in parts): return tuple(p
-        for p in parts if getattr(p, "tag", "") != "title")
+    if "hx-request" in req.headers or any(getattr(p, "tag", "") == "html" for p in parts):
+        return tuple(p for p in parts if getattr(p, "tag", "") != "title")
     title = next((str(p.children[0]) for p in parts if getattr(p, "tag", "") == "title" and p.children), "Sololith")
     kept, content = partition(parts, risinstance(HttpHeader))
     return *page(title, *[p for p in content if getattr(p, "tag", "") != "title"], current=req.url.path), *kept
@@ -497,15 +488,15 @@ def head(title: str, *actions: Any) -> tuple[FT, FT]:
 
 def toast(text: str, undo: int | None = None, kind: str = "", redo: bool = False) -> FT:
     "A short message at the foot of the page, with an Undo button for a journal entry."
-    button = Button("Redo" if redo else "Undo", hx_post="/undo", hx_vals=json.dumps({"entry": undo}), hx_swap="none",
-        hx_target="body") if undo else None
+    button = Button("Redo" if redo else "Undo", hx_post="/undo", hx_vals=json.dumps({"entry": undo}),
+        hx_swap="none", hx_target="body") if undo else None
     return Div(Div(Span(text), button, cls=f"toast {kind}"), hx_swap_oob="beforeend:#toasts")
 
 
 def problem_page(what: str, fix: str = "", details: str = "") -> tuple:
-    return Title(clip(what, 40)), Div(H2(what), P(fix), Details(Summary("Details"), Pre(details), cls="card")
-        if details else None,
-                                      Div(A("Home", href="/", role="button", cls="quiet"), cls="row"), cls="empty")
+    return Title(clip(what, 40)), Div(H2(what), P(fix),
+        Details(Summary("Details"), Pre(details), cls="card") if details else None,
+        Div(A("Home", href="/", role="button", cls="quiet"), cls="row"), cls="empty")
 
 
 # ─── the journal, in small ───
@@ -523,9 +514,10 @@ def entry_item(entry: dict, full: bool = False) -> FT:
     is_there = full and entry["record_id"] and entry["verb"] != "delete" and entry["app"] in all_apps()
     name = Span(entry["summary"])
     if is_there: name = A(entry["summary"], href=f"/{entry['app']}/{entry['record_id']}", cls="title")
-    undo = Small(f"undone by {entry['undone_by']}", cls="muted") if entry["undone_by"] else Button(
-        "Redo" if entry["verb"] == "undo" else "Undo", cls="plain muted", hx_post="/undo", hx_swap="none",
-        hx_vals=json.dumps({"entry": entry["id"]}), aria_label=f"Undo: {entry['summary']}")
+    undo = Small(f"undone by {entry['undone_by']}",
+        cls="muted") if entry["undone_by"] else Button("Redo" if entry["verb"] == "undo" else "Undo",
+        cls="plain muted", hx_post="/undo", hx_swap="none", hx_vals=json.dumps({"entry": entry["id"]}),
+        aria_label=f"Undo: {entry['summary']}")
     who = Small(f"{entry['actor']} · {entry['app']}", cls="muted")
     facts = Div(when(entry["at"]), who, Span(cls="grow"), undo, cls="row")
     if not full: details = None
@@ -546,8 +538,8 @@ def difference(entry: dict) -> FT:
 @rt("/activity", methods=["GET"])
 async def activity(req: Request):
     entries = db.entries("part_of IS NULL AND app != 'settings'", limit=20)
-    if not entries: return P("What you, the model and your pipelines change is listed here, and can be undone.",
-        cls="muted")
+    if not entries:
+        return P("What you, the model and your pipelines change is listed here, and can be undone.", cls="muted")
     return Ul(*[entry_item(e) for e in entries], cls="log"), A("All of the journal", href="/journal", cls="small")
 
 
@@ -597,14 +589,12 @@ async def palette_get(req: Request):
     found = [f for f in found if all(w in f"{f[0]} {f[1]}".lower() for w in words)][:12]
     apps = all_apps()
     for name, record_id in db.search(q, 20):
-        if name in apps and record_id in apps[name].table: found.append((apps[name].label_of(record_id),
-            apps[name].title, f"/{name}/{record_id}"))
-    actions = [(Button, text, "action", dict(hx_post=url, hx_vals=vals, hx_swap="none")) for text, url, vals in
-               (("Undo the last change", "/undo", "{}"), ("Redo", "/undo", '{"redo":"1"}'),
-                   ("Dark theme", "/ui/theme", '{"value":"dark"}'),
-                   ("Light theme", "/ui/theme", '{"value":"light"}'),
-                   ("System theme", "/ui/theme", '{"value":"system"}'))
-               if all(w in text.lower() for w in words)]
+        if name in apps and record_id in apps[name].table:
+            found.append((apps[name].label_of(record_id), apps[name].title, f"/{name}/{record_id}"))
+    actions = [(Button, text, "action", dict(hx_post=url, hx_vals=vals, hx_swap="none"))
+        for text, url, vals in (("Undo the last change", "/undo", "{}"), ("Redo", "/undo", '{"redo":"1"}'),
+            ("Dark theme", "/ui/theme", '{"value":"dark"}'), ("Light theme", "/ui/theme", '{"value":"light"}'),
+            ("System theme", "/ui/theme", '{"value":"system"}')) if all(w in text.lower() for w in words)]
     items = [(A, what, kind, dict(href=href)) for what, kind, href in found] + actions
     if not items: return Div(f"Nothing holds “{clip(q, 40)}”.", cls="muted", role="option", aria_disabled="true")
     return [tag(Span(what), Small(kind, cls="muted"), **does, id=f"found-{n}", role="option", tabindex="-1",
@@ -640,8 +630,8 @@ def show(value: Any) -> Any:
         case datetime(): return Time(f"{value:%-d %b %Y %H:%M}", datetime=value.isoformat())
         case date(): return Time(f"{value:%-d %b %Y}", datetime=value.isoformat(), cls="nowrap")
         case time(): return Time(f"{value:%H:%M}")
-        case int() | float() | Decimal(): return Span(f"{value:,}" if abs(value) >= 10000 else str(value),
-            cls="number")
+        case int() | float() | Decimal():
+            return Span(f"{value:,}" if abs(value) >= 10000 else str(value), cls="number")
         case str(): return value
         case Enum(): return Span(str(value.value), cls="chip")
     if hasattr(value, "__ft__"): return value.__ft__()
@@ -649,17 +639,17 @@ def show(value: Any) -> Any:
     data = bundle_of() if bundle_of else {}
     data = (data[0] if isinstance(data, tuple) else data) or {}
     for kind, method in (("text/html", "_repr_html_"), ("image/svg+xml", "_repr_svg_"), ("image/png", "_repr_png_"),
-        ("text/markdown", "_repr_markdown_")):
-        if (found := data.get(kind)) is None and callable(getattr(value, method, None)): found = getattr(value,
-            method)()
+            ("text/markdown", "_repr_markdown_")):
+        if (found := data.get(kind)) is None and callable(getattr(value, method, None)):
+            found = getattr(value, method)()
         if found is None: continue
         if kind == "text/html": return Iframe(srcdoc=found, sandbox="", cls="foreign", title="Output")
         if kind == "text/markdown": return markdown(found)
         encoded = found if isinstance(found, str) and kind == "image/png" else base64.b64encode(found.encode()
             if isinstance(found, str) else found).decode()
         return Img(src=f"data:{kind};base64,{encoded}", alt="Output")
-    if isinstance(value, list) and value and all(isinstance(v, str)
-        for v in value): return Span(*[f for v in value for f in (Span(v, cls="chip"), " ")])
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return Span(*[f for v in value for f in (Span(v, cls="chip"), " ")])
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
         names = list(dict.fromkeys(n for v in value for n in v))
         return Div(Table(Thead(Tr(*[Th(n) for n in names])),

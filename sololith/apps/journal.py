@@ -31,8 +31,8 @@ def journal_list(params):
     nothing = Div(H2("Nothing happened"), P("Nothing fits. What you change anywhere is written here."),
         A("Show all", href="/journal", role="button", cls="quiet"), cls="empty")
     return Div(Ul(*[entry_item(e, full=True) for e in entries[:50]], cls="log") if entries else nothing,
-        Div(older, cls="pager"), id="journal-list", cls="card",
-               hx_get=url(), hx_trigger=changed("any"), hx_swap="morph:outerHTML")
+        Div(older, cls="pager"), id="journal-list", cls="card", hx_get=url(), hx_trigger=changed("any"),
+        hx_swap="morph:outerHTML")
 
 
 @rt("/journal", methods=["GET"])
@@ -40,19 +40,19 @@ async def journal_get(req: Request):
     params = dict(req.query_params)
     if req.headers.get("hx-target") == "journal-list": return journal_list(params)
     apps = [row["app"] for row in db.query("SELECT DISTINCT app FROM journal ORDER BY app")]
-    pick = lambda name, label, options: Select(*[Option(text, value=v, selected=params.get(name, "") == v) for v,
-        text in options], name=name, aria_label=label)
+    pick = lambda name, label, options: Select(*[Option(text, value=v, selected=params.get(name, "") == v)
+        for v, text in options], name=name, aria_label=label)
     filters = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder="Search the journal",
         aria_label="Search the journal", data_key="/"), cls="wide"),
-                   pick("app", "App", [("", "every app"), *((a, a) for a in apps)]),
-                       pick("actor", "Actor", [("", "everyone"), *((a, a) for a in ACTORS)]),
-                       pick("since", "Time", SINCE.items()),
-                   cls="bar", action="/journal", hx_get="/journal", hx_trigger="input delay:150ms, submit",
-                       hx_target="#journal-list", hx_swap="morph:outerHTML", hx_replace_url="true")
+        pick("app", "App", [("", "every app"), *((a, a) for a in apps)]),
+        pick("actor", "Actor", [("", "everyone"), *((a, a) for a in ACTORS)]), pick("since", "Time", SINCE.items()),
+        cls="bar", action="/journal", hx_get="/journal", hx_trigger="input delay:150ms, submit",
+        hx_target="#journal-list", hx_swap="morph:outerHTML", hx_replace_url="true")
     part = params.get("part_of", "")
     whole = P("The parts of ", A(f"entry {part}", href="/journal"), ".", cls="muted") if part else None
     return *head("Journal", A("Everything since now", href=f"/journal?after={db.last_id()}", role="button",
-        cls="quiet", title="An empty page that fills with what happens from here on")), filters, whole, journal_list(params)
+        cls="quiet",
+        title="An empty page that fills with what happens from here on")), filters, whole, journal_list(params)
 
 
 link("Journal", "/journal")

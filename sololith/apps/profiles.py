@@ -29,8 +29,8 @@ class ProfilesApp(BaseApp):
         @rt("/profiles/current", methods=["POST"])
         async def profile_current(req: Request):
             given = str((await req.form()).get("profile", ""))
-            if given and self.find(given) is None: raise Problem(f"There is no profile {clip(given)}.",
-                fix="Choose one of the list.", status=404)
+            if given and self.find(given) is None:
+                raise Problem(f"There is no profile {clip(given)}.", fix="Choose one of the list.", status=404)
             store["profile"] = self.find(given) if given else None
             return HtmxResponseHeaders(refresh="true"), ""
 
@@ -43,11 +43,11 @@ def profile_switch():
     "The current profile, and a menu of the others."
     now, rows = store.get("profile"), profiles.rows(order_by="name", limit=30)
     if not rows: return None
-    current = next((row["name"] for row in rows if row["id"] == now), profiles.label_of(now) if now in profiles
-        else None)
+    current = next((row["name"] for row in rows if row["id"] == now),
+        profiles.label_of(now) if now in profiles else None)
     return Details(Summary(current or "All profiles", role="button", cls="plain" if not current else "quiet",
-        aria_label=f"Profile: {current or 'all'}"), Div(
-        *[Button(name, Span("✓") if (i or None) == now else None, hx_post="/profiles/current",
-            hx_vals=json.dumps({"profile": i}), hx_swap="none") for i,
-            name in [("", "All profiles"), *((row["id"], row["name"]) for row in rows)]],
-        A("Manage profiles", href="/profiles", cls="muted")), cls="menu")
+        aria_label=f"Profile: {current or 'all'}"),
+        Div(*[Button(name, Span("✓") if (i or None) == now else None, hx_post="/profiles/current",
+            hx_vals=json.dumps({"profile": i}), hx_swap="none")
+            for i, name in [("", "All profiles"), *((row["id"], row["name"]) for row in rows)]],
+            A("Manage profiles", href="/profiles", cls="muted")), cls="menu")

@@ -19,8 +19,8 @@ class TasksApp(BaseApp):
     record = Task
 
     def columns(self):
-        return store.get("ui.columns.tasks") or ["title", "due", "priority", "is_done"] + ([] if store.get("profile")
-            else ["profile"])
+        return store.get("ui.columns.tasks") or ["title", "due", "priority",
+            "is_done"] + ([] if store.get("profile") else ["profile"])
 
 
 tasks = TasksApp()
