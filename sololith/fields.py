@@ -265,6 +265,12 @@ def bool_of(text: str) -> bool:
     raise ValueError
 
 
+def number(text: Any) -> int:
+    "The whole number that an address or a form says; 0 where it says none."
+    text = str(text)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
 def clip(value: Any, length: int = 60) -> str:
     "`value` as one line of at most `length` characters."
     text = " ".join(str(value)[:length * 4].encode("utf-8", "replace").decode().split())

@@ -78,6 +78,11 @@ def file_link(name: str) -> FT:
     return A(name, href=f"/files/{quote(name)}")
 
 
+def link_button(text: str, href: str, cls: str = "quiet", **attrs: Any) -> FT:
+    "A link that looks like a button."
+    return A(text, href=href, role="button", cls=cls, **attrs)
+
+
 def read_form(fields: Mapping[str, Field], form: Mapping[str, Any], only: Iterable[str] | None = None) -> dict[str,
         Any]:
     """The typed values of a sent form. A field that was not sent is left out, a switch that was not sent is off.

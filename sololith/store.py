@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from typing import Any
-from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 import apsw
 from .base import Problem, did_you_mean
 from .fields import KINDS, Field, clip, fields_of, from_sql, to_sql, value_of
@@ -162,18 +162,18 @@ class Database:
                     f"INSERT INTO {quoted(app)} ({','.join(map(quoted, names))}) VALUES ({','.join('?' * len(names))})",
                     [after[n] for n in names])
                 row = after = after | {"id": self.writer.last_insert_rowid()}
-                told = f"added {title_of(row, columns)}"
+                told = f"added {self.title_of(app, row)}"
             elif after is None:
                 row = before
                 run(f"DELETE FROM {quoted(app)} WHERE id=?", [row["id"]])
-                told = f"deleted {title_of(row, columns)}"
+                told = f"deleted {self.title_of(app, row)}"
             else:
                 row = before | after
                 after = {n: v for n, v in after.items() if before.get(n) != v or type(before.get(n)) is not type(v)}
                 if not after: return {}
                 run(f"UPDATE {quoted(app)} SET {','.join(f'{quoted(n)}=?' for n in after)} WHERE id=?",
                     [*after.values(), row["id"]])
-                told = f"changed {title_of(before, columns)}: " + ", ".join(
+                told = f"changed {self.title_of(app, before)}: " + ", ".join(
                     f"{n} {raw_text(before.get(n), columns.get(n, ''))} → {raw_text(v, columns.get(n, ''))}"
                     for n, v in after.items())
                 before = {n: before.get(n) for n in after}
@@ -209,6 +209,11 @@ class Database:
         if app not in self.columns:
             self.columns[app] = {row["name"]: row["type"] for row in self.query(f"PRAGMA table_info({quoted(app)})")}
         return self.columns[app]
+
+    def title_of(self, app: str, row: Mapping) -> str:
+        "A row's name for people: its first text, in quotes, else its number."
+        named = next((row[n] for n, kind in self.columns_of(app).items() if kind == "TEXT" and row.get(n)), "")
+        return f"“{clip(named, 50)}”" if named else f"no. {row.get('id')}"
 
     # ─── the journal and undo ───
 
@@ -257,7 +262,7 @@ class Database:
         if not columns: raise Problem(f"The table {app} is gone.", status=409)
         current: Any = next(iter(self.query(f"SELECT * FROM {quoted(app)} WHERE id=?", [entry["record_id"]])), None)
         newest = self.entries("app=? AND record_id=?", [app, entry["record_id"]], limit=1)[0]
-        name, later = title_of(current or json.loads(newest["before"] or newest["after"]), columns), newest["id"]
+        name, later = self.title_of(app, current or json.loads(newest["before"] or newest["after"])), newest["id"]
         if (current is None) != (after is None):
             raise Problem(f"{name} {'is there again' if current else 'has been deleted'} since.",
                 fix=f"Undo entry {later} first.", status=409)
@@ -420,12 +425,6 @@ def current_task() -> Any:
 def match_of(text: str) -> str: return " ".join(f'"{word}"*' for word in re.findall(r"[^\W_]+", text))
 
 
-def title_of(row: dict, columns: dict[str, str]) -> str:
-    "A row's name for people: its first text, in quotes, else its number."
-    named = next((str(row[n]) for n, kind in columns.items() if kind == "TEXT" and row.get(n)), "")
-    return f"“{clip(named, 50)}”" if named else f"no. {row.get('id')}"
-
-
 def raw_text(value: Any, kind: str) -> str:
     "A raw value as the journal tells it."
     if value is None or value == "": return "empty"
@@ -515,10 +514,10 @@ class DataTable:
 
     def __contains__(self, record_id: int) -> bool: return bool(self.rows("id=?", [record_id], select="id"))
 
-    def values_of(self, record: Any, kwargs: dict) -> dict:
+    def values_of(self, record: Any, kwargs: Mapping = {}) -> dict:
         given = {} if record is None else record if isinstance(record,
             dict) else {n: getattr(record, n) for n in ["id", *self.fields]}
-        return given | kwargs
+        return {**given, **kwargs}
 
     def insert(self, record: Any = None, **kwargs: Any) -> Any:
         "Add a record (an instance, a dict or keywords); the record with its id. Raises Problem (422) for wrong values."
