@@ -74,13 +74,13 @@ class BaseApp:
     # ─── the four things that happen to records; forms, tools and the command line all come here ───
 
     def insert(self, record: Any = None, **kwargs: Any) -> Any:
-        values = self.table.values_of(record, kwargs)
+        values = self.table.values_of(record, **kwargs)
         if "position" in self.fields and not values.get("position"):
             values["position"] = (self.table.rows(select="max(position) AS n")[0]["n"] or 0) + GAP
         return self.table.insert(self.prepare_insert(values) or values)
 
     def update(self, record: Any = None, **kwargs: Any) -> Any:
-        values = self.table.values_of(record, kwargs)
+        values = self.table.values_of(record, **kwargs)
         now = self.table[values["id"]]
         return self.table.update((self.prepare_update(now, values) or values) | {"id": now.id})
 

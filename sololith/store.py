@@ -8,10 +8,10 @@
     with db.group("recipes", "import", "imported 3 recipes"): …   # one undo
     db.undo(entry_id)                                # a new entry with the inverse; undo of an undo is redo
 
-Each write is `db.change(table, before, after)`: the row, its search text and its journal entry, in one transaction.
-It works on raw rows and on what the file says of its columns, so undo also works for an app that is not loaded.
-Writes share one connection and a lock; reads outside a transaction use a second one and never wait for a writer.
-A transaction may not contain `await`. The journal is append-only: triggers refuse anything else.
+Each write is `db.change(table, before, after)`: the raw row, its search text and its journal entry, in one transaction.
+It goes by what the file says of its columns, so undo also works for an app that is not loaded. Writes share one
+connection and a lock; reads outside a transaction use a second one and never wait. A transaction may not contain
+`await`. The journal is append-only: triggers refuse anything else.
 """
 import asyncio, contextlib, json, os, re, threading
 from contextvars import ContextVar
@@ -34,20 +34,16 @@ CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEX
 CREATE INDEX IF NOT EXISTS journal_record ON journal(app, record_id, id);
 CREATE INDEX IF NOT EXISTS journal_part ON journal(part_of) WHERE part_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS journal_cause ON journal(cause) WHERE cause != '';
-CREATE TRIGGER IF NOT EXISTS journal_kept BEFORE DELETE ON journal
-  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS journal_fixed BEFORE UPDATE OF
-  id, at, actor, cause, app, verb, record_id, summary, before, after, part_of ON journal
-  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS journal_undone BEFORE UPDATE OF undone_by ON journal WHEN OLD.undone_by IS NOT NULL
-  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS journal_new BEFORE INSERT ON journal WHEN EXISTS (SELECT 1 FROM journal WHERE id = NEW.id)
-  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TABLE IF NOT EXISTS numbers (id INTEGER PRIMARY KEY, app TEXT UNIQUE NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(title, body, content='', contentless_delete=1, prefix='2 3',
   tokenize='unicode61 remove_diacritics 2');
 CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL, value "TEXT JSON");
-"""
+""" + "".join(f"""CREATE TRIGGER IF NOT EXISTS journal_{name} BEFORE {event}
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+""" for name, event in dict(kept="DELETE ON journal",
+    fixed="UPDATE OF id, at, actor, cause, app, verb, record_id, summary, before, after, part_of ON journal",
+    undone="UPDATE OF undone_by ON journal WHEN OLD.undone_by IS NOT NULL",
+    new="INSERT ON journal WHEN EXISTS (SELECT 1 FROM journal WHERE id = NEW.id)").items())
 
 
 def quoted(name: str) -> str: return '"' + name.replace('"', '""') + '"'
@@ -61,7 +57,7 @@ class Database:
     "One SQLite file with its journal; safe from any thread. `db` is the one that is open."
     def __init__(self) -> None:
         self.lock, self.read_lock = threading.RLock(), threading.RLock()
-        self.writer: Any = None   # None while no file is open
+        self.writer: Any = None; self.reader: Any = None  # while no file is open
         self.path, self.depth, self.task, self.pending = Path(), 0, None, []
         self.listeners: list[Callable[[list[dict]], None]] = []   # called after each commit with its entries
         self.columns: dict[str, dict[str, str]] = {}              # table → column → declared type
@@ -76,15 +72,15 @@ class Database:
         try:
             self.writer = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
             if self.writer.readonly("main"): raise apsw.ReadOnlyError("it is read-only")
-            if (verdict := self.writer.execute("PRAGMA quick_check(1)").get) != "ok": raise apsw.CorruptError(verdict)
+            quick_check(self.writer)
             self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             with self.writer: self.writer.execute(SCHEMA)
             self.reader = connect(path, apsw.SQLITE_OPEN_READONLY)
         except (apsw.NotADBError, apsw.CorruptError) as e:
             self.close()
             raise Damaged(f"{path} is damaged: {clip(e, 200)}.",
-                fix="It is left as it is. `sololith restore` puts the newest "
-                "good backup in its place and keeps the damaged file beside it.") from e
+                fix="It is left as it is. `sololith restore` puts the newest good backup in its place and keeps "
+                "the damaged file beside it.") from e
         except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.FullError) as e:
             self.close()
             raise Problem(f"{path} cannot be written to: {clip(e, 200)}.",
@@ -94,17 +90,19 @@ class Database:
 
     def close(self) -> None:
         with self.lock, self.read_lock:
-            for connection in (getattr(self, "reader", None), self.writer):
+            for connection in (self.reader, self.writer):
                 if connection: connection.close()
-            self.writer = None
+            self.reader = self.writer = None
 
     # ─── reading ───
 
-    def is_inside(self) -> bool: return bool(self.depth) and self.task == current_task()
+    def is_inside(self) -> bool:
+        "Whether whoever asks is in a transaction."
+        if not self.writer: raise Problem("No workspace is open.", fix="Start with `sololith`, or open one first.")
+        return bool(self.depth) and self.task == current_task()
 
     def query(self, sql: str, args: Any = ()) -> list[dict]:
         "The rows that a SELECT gives, as dicts. Inside a transaction it sees what that transaction wrote."
-        if not self.writer: raise Problem("No workspace is open.", fix="Start with `sololith`, or open one first.")
         inside = self.is_inside()
         with (self.lock if inside else self.read_lock):
             rows, names = [], None
@@ -116,20 +114,22 @@ class Database:
                 rows.append(dict(zip(names, row, strict=True)))
             return rows
 
+    def first(self, sql: str, args: Any = ()) -> Any:
+        "The first row, or None."
+        return next(iter(self.query(sql, args)), None)
+
     def one(self, sql: str, args: Any = ()) -> Any:
         "The first value of the first row, or None."
-        return next((next(iter(row.values())) for row in self.query(sql, args)), None)
+        return next(iter((self.first(sql, args) or {}).values()), None)
 
     # ─── writing ───
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[None, None, None]:
         "All or nothing; nests. Listeners hear of the entries once the outermost one has been committed."
-        if not self.writer: raise Problem("No workspace is open.", fix="Start with `sololith`, or open one first.")
         done: list[dict] = []
         with self.lock:
-            if self.depth and self.task != current_task():
-                raise RuntimeError("a transaction may not contain an await")
+            if not self.is_inside() and self.depth: raise RuntimeError("a transaction may not contain an await")
             self.task, mark = current_task(), len(self.pending)
             self.depth += 1
             try:
@@ -150,46 +150,41 @@ class Database:
 
     def change(self, app: str, before: dict | None, after: dict | None, verb: str = "", summary: str = "") -> dict:
         """Insert (no `before`), delete (no `after`) or update a raw row of table `app`; its journal entry.
-
-        For an update `before` is the whole row and `after` holds the columns that change.
-        """
+        For an update `before` is the whole row and `after` holds the columns that change."""
         with self.transaction():
-            run, columns = self.writer.execute, self.columns_of(app)
             if before is None:
                 assert after is not None
-                names = [n for n in after if n != "id" or after[n] is not None]
-                run(
-                    f"INSERT INTO {quoted(app)} ({','.join(map(quoted, names))}) VALUES ({','.join('?' * len(names))})",
-                    [after[n] for n in names])
-                row = after = after | {"id": self.writer.last_insert_rowid()}
-                told = f"added {self.title_of(app, row)}"
+                after = row = {"id": None, **after}
+                row["id"] = self.add(app, row)
+                done, told = "insert", f"added {self.title_of(app, row)}"
             elif after is None:
-                row = before
-                run(f"DELETE FROM {quoted(app)} WHERE id=?", [row["id"]])
-                told = f"deleted {self.title_of(app, row)}"
+                done, row, told = "delete", before, f"deleted {self.title_of(app, before)}"
+                self.execute(f"DELETE FROM {quoted(app)} WHERE id=?", [row["id"]])
             else:
-                row = before | after
+                done, row = "update", before | after
                 after = {n: v for n, v in after.items() if before.get(n) != v or type(before.get(n)) is not type(v)}
                 if not after: return {}
-                run(f"UPDATE {quoted(app)} SET {','.join(f'{quoted(n)}=?' for n in after)} WHERE id=?",
-                    [*after.values(), row["id"]])
+                columns = ",".join(f"{quoted(n)}=?" for n in after)
+                self.writer.execute(f"UPDATE {quoted(app)} SET {columns} WHERE id=?", [*after.values(), row["id"]])
                 told = f"changed {self.title_of(app, before)}: " + ", ".join(
-                    f"{n} {raw_text(before.get(n), columns.get(n, ''))} → {raw_text(v, columns.get(n, ''))}"
-                    for n, v in after.items())
+                    f"{n} {self.told(app, n, before.get(n))} → {self.told(app, n, v)}" for n, v in after.items())
                 before = {n: before.get(n) for n in after}
-            if number := self.numbers.get(app): self.index(number, row, columns, is_gone=after is None)
-            verb = verb or ("insert" if before is None else "delete" if after is None else "update")
-            return self.enter(app, verb, row["id"], summary or clip(told, 200), before, after)
+            if app in self.numbers: self.index(app, row, is_gone=after is None)
+            return self.enter(app, verb or done, row["id"], summary or clip(told, 200), before, after)
+
+    def add(self, app: str, row: dict) -> int:
+        "Insert a raw row; its id."
+        self.writer.execute(f"INSERT INTO {quoted(app)} ({','.join(map(quoted, row))}) "
+            f"VALUES ({','.join('?' * len(row))})", [*row.values()])
+        return self.writer.last_insert_rowid()
 
     def enter(self, app: str, verb: str, record_id: int | None, summary: str, before: dict | None = None,
             after: dict | None = None) -> dict:
         "Write one journal entry; the entry."
         entry = dict(at=datetime.now(UTC).isoformat("T", "milliseconds"), actor=actor.get(), cause=cause.get(),
             app=app, verb=verb, record_id=record_id, summary=summary, part_of=group_id.get())
-        self.writer.execute(
-            f"INSERT INTO journal ({','.join(entry)}, before, after) VALUES ({','.join('?' * len(entry))}, ?, ?)",
-            [*entry.values(), before and dumps(before), after and dumps(after)])
-        entry["id"] = self.writer.last_insert_rowid()
+        sides = dict(before=before and dumps(before), after=after and dumps(after))
+        entry["id"] = self.add("journal", entry | sides)
         self.pending.append(entry)
         return entry
 
@@ -215,6 +210,12 @@ class Database:
         named = next((row[n] for n, kind in self.columns_of(app).items() if kind == "TEXT" and row.get(n)), "")
         return f"“{clip(named, 50)}”" if named else f"no. {row.get('id')}"
 
+    def told(self, app: str, name: str, value: Any) -> str:
+        "A raw value as the journal tells it."
+        if value is None or value == "": return "empty"
+        if self.columns_of(app).get(name) == "INTEGER BOOL": return "yes" if value else "no"
+        return clip(value, 40)
+
     # ─── the journal and undo ───
 
     def entries(self, where: str = "1", args: Iterable = (), limit: int = 50, offset: int = 0) -> list[dict]:
@@ -229,67 +230,60 @@ class Database:
 
     def undo(self, entry_id: int | None = None, redo: bool = False) -> dict:
         """Take back an entry (with its parts), by default the newest one that still stands; the new entry.
-
-        Raises Problem (409) where a record has changed since, and 404 where there is nothing to undo.
-        """
+        Raises Problem (409) where a record has changed since, and 404 where there is nothing to undo."""
         with self.transaction():
             standing = f"undone_by IS NULL AND part_of IS NULL AND verb {'=' if redo else '!='} 'undo'"
-            # text: of any size
-            found = self.entries(standing, limit=1) if entry_id is None else self.entries("id=?", [str(entry_id)])
-            if not found:
-                if entry_id is not None:
-                    raise Problem(f"There is no journal entry {entry_id}.", fix="See `sololith journal`.",
-                        status=404)
+            if entry_id is None: found = self.entries(standing, limit=1)
+            else: found = self.entries("id=?", [str(entry_id)])  # as text it may be of any size
+            if not found and entry_id is None:
                 raise Problem(f"There is nothing to {'redo' if redo else 'undo'}.", status=404)
+            if not found:
+                raise Problem(f"There is no journal entry {entry_id}.", fix="See `sololith journal`.", status=404)
             entry = found[0]
             if entry["undone_by"]:
                 raise Problem(f"Entry {entry['id']} is undone already, by entry {entry['undone_by']}.",
                     fix="Undo that one to redo this.", status=409)
             verb = "redo" if entry["verb"] == "undo" else "undo"
             summary = clip(f"{verb}: {entry['summary'].removeprefix('undo: ').removeprefix('redo: ')}", 200)
-            parts = self.entries("part_of=? AND undone_by IS NULL", [entry["id"]], limit=-1)
             if entry["before"] or entry["after"]: new = self.invert(entry, verb, summary)
             else:
                 with self.group(entry["app"], verb, summary) as new:
-                    for part in parts: self.invert(part, verb)
+                    for part in self.entries("part_of=? AND undone_by IS NULL", [entry["id"]], limit=-1):
+                        self.invert(part, verb)
                 self.mark(entry["id"], new)
             return self.entries("id=?", [new])[0]
 
     def invert(self, entry: dict, verb: str, summary: str = "") -> int:
         "Write the inverse of one change. Raises Problem where the record is not as that change left it."
         app, before, after = entry["app"], *(json.loads(entry[side] or "null") for side in ("before", "after"))
-        columns = self.columns_of(app)
-        if not columns: raise Problem(f"The table {app} is gone.", status=409)
-        current: Any = next(iter(self.query(f"SELECT * FROM {quoted(app)} WHERE id=?", [entry["record_id"]])), None)
+        if not self.columns_of(app): raise Problem(f"The table {app} is gone.", status=409)
+        current = self.first(f"SELECT * FROM {quoted(app)} WHERE id=?", [entry["record_id"]])
         newest = self.entries("app=? AND record_id=?", [app, entry["record_id"]], limit=1)[0]
         name, later = self.title_of(app, current or json.loads(newest["before"] or newest["after"])), newest["id"]
         if (current is None) != (after is None):
             raise Problem(f"{name} {'is there again' if current else 'has been deleted'} since.",
                 fix=f"Undo entry {later} first.", status=409)
-        differs = [n for n, v in (after or {}).items() if current[n] != v]
-        if differs:
-            n = differs[0]
-            raise Problem(f"{name} has changed since: {n} is {raw_text(current[n], columns.get(n, ''))}, "
-                f"not {raw_text(after[n], columns.get(n, ''))}.",
-                fix=f"Undo the later change (entry {later}) first.", status=409)
+        for n, v in (after or {}).items():
+            if current[n] == v: continue
+            raise Problem(f"{name} has changed since: {n} is {self.told(app, n, current[n])}, "
+                f"not {self.told(app, n, v)}.", fix=f"Undo the later change (entry {later}) first.", status=409)
         new = self.change(app, current, before, verb, summary)["id"]
         self.mark(entry["id"], new)
         return new
 
     def mark(self, entry_id: int, by: int) -> None:
-        self.writer.execute("UPDATE journal SET undone_by=? WHERE id=?", [by, entry_id])
+        self.execute("UPDATE journal SET undone_by=? WHERE id=?", [by, entry_id])
 
     # ─── search ───
 
-    def index(self, number: int, row: dict, columns: dict[str, str], is_gone: bool = False) -> None:
+    def index(self, app: str, row: dict, is_gone: bool = False) -> None:
         "Keep the search text of one row: the title is its first text, the body all the others."
-        rowid = number << 40 | row["id"]
-        if is_gone: self.writer.execute("DELETE FROM search WHERE rowid=?", [rowid])
-        else:
-            texts = [str(row[n]) for n, kind in columns.items() if row.get(n)
-                and kind in ("TEXT", "TEXT TAGS", "INTEGER") and n != "id"] or [""]
-            self.writer.execute("INSERT OR REPLACE INTO search(rowid, title, body) VALUES (?,?,?)",
-                [rowid, texts[0], " ".join(texts[1:])])
+        rowid = self.numbers[app] << 40 | row["id"]
+        if is_gone: return self.execute("DELETE FROM search WHERE rowid=?", [rowid])
+        title, *body = [str(row[n]) for n, kind in self.columns_of(app).items() if row.get(n)
+            and kind in ("TEXT", "TEXT TAGS", "INTEGER") and n != "id"] or [""]
+        self.writer.execute("INSERT OR REPLACE INTO search(rowid, title, body) VALUES (?,?,?)",
+            [rowid, title, " ".join(body)])
 
     def search(self, text: str, limit: int = 20) -> list[tuple[str, int]]:
         "The (app, record_id) pairs that hold every word of `text` (as a beginning), best first, titles before bodies."
@@ -309,32 +303,24 @@ class Database:
     # ─── schema ───
 
     def ensure(self, app: str, fields: dict[str, Field]) -> None:
-        """Make the table, or add the columns it lacks. Nothing is ever dropped or converted.
-
-        Raises Problem where a field's type is another one than its column's.
-        """
+        "Make the table, or the columns it lacks. Nothing is ever dropped, and a changed type is refused."
         kinds = {n: "INTEGER" if f.kind == "choice" and not f.is_text else KINDS[f.kind].column
             for n, f in fields.items()}
         with self.transaction():
-            run, existing = self.writer.execute, dict(self.columns_of(app))
+            run, existing = self.execute, self.columns_of(app)
             if existing and app not in self.numbers:
                 raise Problem(f"{app} is a table of Sololith's own.",
                     fix='Give another name: crud(Record, "other_name").')
             for n, kind in kinds.items():
                 if n in existing and existing[n] != kind:
                     raise Problem(f"{app}.{n} is kept as {existing[n]}, and the new type wants {kind}.",
-                        fix=f"Give the field another name "
-                        f"(say {n}_2), and copy what you need: the old column stays as it is.")
-            columns = "".join(f", {quoted(n)} {quoted(k)}" for n, k in kinds.items())
-            if not existing:
-                run(f"CREATE TABLE IF NOT EXISTS {quoted(app)} (id INTEGER PRIMARY KEY AUTOINCREMENT{columns})")
-            for n, kind in kinds.items() if existing else ():
-                if n not in existing:
-                    default = to_sql(fields[n], fields[n].blank())
-                    literal = "NULL" if default is None else str(default) if isinstance(default,
-                        int | float) else "'" + default.replace("'", "''") + "'"
-                    run(f"ALTER TABLE {quoted(app)} ADD COLUMN {quoted(n)} {quoted(kind)} DEFAULT {literal}")
+                        fix=f"Give the field another name (say {n}_2), and copy what you need: the old column "
+                        "stays as it is.")
+            run(f"CREATE TABLE IF NOT EXISTS {quoted(app)} (id INTEGER PRIMARY KEY AUTOINCREMENT)")
             for n, field in fields.items():
+                if n not in existing:
+                    default = apsw.format_sql_value(to_sql(field, field.blank()))
+                    run(f"ALTER TABLE {quoted(app)} ADD COLUMN {quoted(n)} {quoted(kinds[n])} DEFAULT {default}")
                 if field.kind == "relation" or n == "position":
                     run(f"CREATE INDEX IF NOT EXISTS {quoted(f'{app}.{n}')} ON {quoted(app)}({quoted(n)})")
             run("INSERT OR IGNORE INTO numbers(app) VALUES (?)", [app])
@@ -343,22 +329,19 @@ class Database:
 
     # ─── backups ───
 
-    def copy_to(self, path: Path) -> Path:
+    def copy_to(self, path: Path, source: Path | None = None) -> Path:
         "A whole, consistent copy of the database, made while others write; it is at `path` only once it is complete."
         part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
-        source = connect(self.path, apsw.SQLITE_OPEN_READONLY)
-        target = apsw.Connection(str(part))
         try:
-            # one read transaction: writers do not disturb it
-            with target.backup("main", source, "main") as backup: backup.step(-1)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, readable where nothing can be written
+            with (contextlib.closing(connect(source or self.path, apsw.SQLITE_OPEN_READONLY)) as old,
+                    contextlib.closing(apsw.Connection(str(part))) as new):  # synced by SQLite: synchronous=FULL
+                # one read transaction: writers do not disturb it
+                with new.backup("main", old, "main") as backup: backup.step(-1)
+                new.execute("PRAGMA journal_mode=DELETE")  # one file, readable where nothing can be written
         except apsw.FullError as e:
             part.unlink()
             raise DISK_FULL from e
-        finally:
-            source.close()
-            target.close()  # SQLite has synced the file (synchronous=FULL)
         os.replace(part, path)
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
@@ -381,7 +364,7 @@ class Database:
         "Put a checked copy of `path` in the database's place; the one it replaces is kept: its path is returned."
         try:
             with contextlib.closing(connect(path, apsw.SQLITE_OPEN_READONLY)) as check:
-                if (verdict := check.execute("PRAGMA quick_check(1)").get) != "ok": raise apsw.CorruptError(verdict)
+                quick_check(check)
                 check.execute("SELECT undone_by FROM journal LIMIT 1")
         except (apsw.NotADBError, apsw.CorruptError) as e:
             raise Damaged(f"{path} is damaged: {clip(e, 200)}.", fix="Choose another backup.") from e
@@ -392,14 +375,12 @@ class Database:
             was_open = bool(self.writer)
             self.close()
             aside = self.path.with_name(f"{self.path.name}.before-{datetime.now():%Y-%m-%dT%H-%M-%S.%f}")
-            source, self.path, target = self.path, path, self.path
-            try: fresh = self.copy_to(target.with_name("restored.db"))
-            finally: self.path = source
+            fresh = self.copy_to(self.path.with_name("restored.db"), path)
             for suffix in ("-wal", "-shm", ""):
-                old = target.with_name(target.name + suffix)
+                old = self.path.with_name(self.path.name + suffix)
                 if old.exists(): (os.rename if suffix else os.link)(old, aside.with_name(aside.name + suffix))
-            os.replace(fresh, target)  # there is a database at every instant, the old one or the new
-            if was_open: self.open(target)
+            os.replace(fresh, self.path)  # there is a database at every instant, the old one or the new
+            if was_open: self.open(self.path)
         return aside
 
 
@@ -416,6 +397,10 @@ def connect(path: Path, flags: int) -> apsw.Connection:
     return connection
 
 
+def quick_check(connection: apsw.Connection) -> None:
+    if (verdict := connection.execute("PRAGMA quick_check(1)").get) != "ok": raise apsw.CorruptError(verdict)
+
+
 def current_task() -> Any:
     "What may own a transaction: the running task, or the thread where there is none."
     try: return asyncio.current_task() or threading.get_ident()
@@ -425,21 +410,11 @@ def current_task() -> Any:
 def match_of(text: str) -> str: return " ".join(f'"{word}"*' for word in re.findall(r"[^\W_]+", text))
 
 
-def raw_text(value: Any, kind: str) -> str:
-    "A raw value as the journal tells it."
-    if value is None or value == "": return "empty"
-    if kind == "INTEGER BOOL": return "yes" if value else "no"
-    return clip(value, 40)
-
-
 db = Database()
 
 
 class DataTable:
-    """MiniDataAPI over one table: `t()`, `t[id]`, `insert`, `update`, `upsert`, `delete`, `xtra`, `count`.
-
-    Records are instances of the record class with an `id`; a relation holds the other record's id.
-    """
+    "MiniDataAPI over one table. Records are instances of its class with an `id`; a relation is the other one's id."
     def __init__(self, record: type, name: str):
         self.record, self.name, self.fields, self.fixed = record, name, fields_of(record), {}
         self.ready_for: Any = None
@@ -483,13 +458,13 @@ class DataTable:
         order = []
         for part in filter(None, map(str.strip, order_by.split(","))):
             name, _, way = part.partition(" ")
-            if name not in self.fields and name != "id" or way.lower() not in ("", "asc", "desc"):
+            field = self.fields.get(name)
+            if not field and name != "id" or way.lower() not in ("", "asc", "desc"):
                 raise Problem(f"{self.name} cannot be ordered by {part!r}.", fix=did_you_mean(name, self.fields))
-            is_decimal = name in self.fields and self.fields[name].kind == "decimal"
-            column = f"CAST({quoted(name)} AS REAL)" if is_decimal else quoted(name)
-            order.append(f"{column} {way}")
-        sql = f"SELECT {select} FROM {quoted(self.name)}" + (f" WHERE {' AND '.join(conditions)}" if conditions
-            else "")
+            is_decimal = field and field.kind == "decimal"
+            order.append(f"CAST({quoted(name)} AS REAL) {way}" if is_decimal else f"{quoted(name)} {way}")
+        sql = f"SELECT {select} FROM {quoted(self.name)}"
+        if conditions: sql += f" WHERE {' AND '.join(conditions)}"
         if order: sql += f" ORDER BY {', '.join(order)}"
         if limit is not None or offset: sql += f" LIMIT {-1 if limit is None else int(limit)} OFFSET {int(offset)}"
         self.ready()
@@ -501,7 +476,7 @@ class DataTable:
         return [self.made(row) for row in self.rows(where, where_args, order_by, limit, offset)]
 
     def count(self, where: str = "", where_args: Iterable = ()) -> int:
-        return next(iter(self.rows(where, where_args, select="count(*) AS n")))["n"]
+        return self.rows(where, where_args, select="count(*) AS n")[0]["n"]
 
     def row(self, record_id: Any) -> dict:
         found = self.rows("id=?", [record_id]) if isinstance(record_id, int) and abs(record_id) < 2**63 else []
@@ -514,27 +489,26 @@ class DataTable:
 
     def __contains__(self, record_id: int) -> bool: return bool(self.rows("id=?", [record_id], select="id"))
 
-    def values_of(self, record: Any, kwargs: Mapping = {}) -> dict:
-        given = {} if record is None else record if isinstance(record,
-            dict) else {n: getattr(record, n) for n in ["id", *self.fields]}
-        return {**given, **kwargs}
+    def values_of(self, record: Any, **kwargs: Any) -> dict:
+        if record is None: return dict(kwargs)
+        if isinstance(record, dict): return record | kwargs
+        return {n: getattr(record, n) for n in ["id", *self.fields]} | kwargs
 
     def insert(self, record: Any = None, **kwargs: Any) -> Any:
         "Add a record (an instance, a dict or keywords); the record with its id. Raises Problem (422) for wrong values."
-        values = self.values_of(record, kwargs)
+        values = self.values_of(record, **kwargs)
         record_id = values.pop("id", None)
         if record_id is not None and (type(record_id) is not int or not 0 < record_id < 2**40
                 or db.query(f"SELECT 1 FROM {quoted(self.ready().name)} WHERE id=?", [record_id])):
             raise Problem(f"{clip(record_id)} cannot be the id of a new {self.record.__name__.lower()}.",
                 fix="Leave the id out.", status=409)
-        values = {n: f.blank() for n, f in self.fields.items() if not f.is_required} | values
-        wanted = {n: "" for n, f in self.fields.items() if f.is_required and n not in self.fixed} | values
-        row = {"id": record_id} | self.ready().raw(wanted) | self.fixed
+        blank = {n: "" if f.is_required else f.blank() for n, f in self.fields.items() if n not in self.fixed}
+        row = {"id": record_id} | self.ready().raw(blank | values) | self.fixed
         return self.made(row | {"id": db.change(self.name, None, row)["record_id"]})
 
     def update(self, record: Any = None, **kwargs: Any) -> Any:
         "Change a record, given whole or as `id` with some fields; the record as it is now."
-        values = self.values_of(record, kwargs)
+        values = self.values_of(record, **kwargs)
         record_id = values.pop("id", None)
         with db.transaction():
             db.change(self.name, self.ready().row(record_id), self.raw(values))
@@ -542,7 +516,7 @@ class DataTable:
 
     def upsert(self, record: Any = None, **kwargs: Any) -> Any:
         "Update the record if its id is there, else insert it."
-        values = self.values_of(record, kwargs)
+        values = self.values_of(record, **kwargs)
         return self.update(values) if values.get("id") and values["id"] in self else self.insert(values)
 
     def delete(self, record_id: int) -> None:
@@ -563,28 +537,26 @@ def plural(word: str) -> str:
 
 
 class Store(MutableMapping):
-    """DictLikeDB: settings by key, as JSON: a dict. Journalled and undoable, but for keys that begin with `ui.`, which
-    only say how the page looks (theme, open panels, chosen columns)."""
-    def __getitem__(self, key: str) -> Any:
-        found = db.query("SELECT value FROM settings WHERE key=?", [key])
-        if not found: raise KeyError(key)
-        return json.loads(found[0]["value"])
+    "DictLikeDB: settings by key, as JSON. Journalled and undoable, but for `ui.…`: how the page looks."
+    def row(self, key: str) -> Any: return db.first("SELECT * FROM settings WHERE key=?", [key])
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        with db.transaction():
-            before = next(iter(db.query("SELECT * FROM settings WHERE key=?", [key])), None)
-            if key.startswith("ui."):
-                db.execute("INSERT OR REPLACE INTO settings(id, key, value) VALUES (?,?,?)",
-                    [before and before["id"], key, dumps(value)])
-            elif before: db.change("settings", before, {"value": dumps(value)})
-            else: db.change("settings", None, {"id": None, "key": key, "value": dumps(value)})
+    def __getitem__(self, key: str) -> Any:
+        if not (found := self.row(key)): raise KeyError(key)
+        return json.loads(found["value"])
+
+    def __setitem__(self, key: str, value: Any) -> None: self.put(key, dumps(value))
 
     def __delitem__(self, key: str) -> None:
+        if key not in self: raise KeyError(key)
+        self.put(key, None)
+
+    def put(self, key: str, text: str | None) -> None:
+        "Keep `text`, which is JSON, or with None nothing."
         with db.transaction():
-            found = db.query("SELECT * FROM settings WHERE key=?", [key])
-            if not found: raise KeyError(key)
-            if key.startswith("ui."): db.execute("DELETE FROM settings WHERE key=?", [key])
-            else: db.change("settings", found[0], None)
+            if not key.startswith("ui."):
+                db.change("settings", self.row(key), {"key": key, "value": text} if text else None)
+            elif text: db.execute("INSERT OR REPLACE INTO settings(key, value) VALUES (?, ?)", [key, text])
+            else: db.execute("DELETE FROM settings WHERE key=?", [key])
 
     def __iter__(self) -> Iterator[str]:
         return (row["key"] for row in db.query("SELECT key FROM settings ORDER BY key"))
