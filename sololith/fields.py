@@ -75,12 +75,13 @@ class Field:
 
 
 class KindOf(NamedTuple):
-    "What there is to know of a kind of field: its column, what it is called, an example, its input, its JSON Schema."
+    "A kind of field: its column, what it is called, an example, its input, its type and format in JSON Schema."
     column: str = "TEXT"
     noun: str = "text"
     example: str = "a value"
     input: str = "text"
-    schema: dict[str, Any] = {"type": "string"}  # copied before it is changed
+    type: str = "string"
+    format: str = ""
 
 
 # SQLite keeps a column's declared type as it is written, so the file itself says what a column means, and a changed type
@@ -88,23 +89,19 @@ class KindOf(NamedTuple):
 KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
     choice=KindOf(noun="one of the choices", example="one of them"),
     file=KindOf("TEXT", "a file", "the name of a file in files/", "file"),
-    email=KindOf("TEXT", "an e-mail address", "an address such as ada@example.org", "email",
-        {"type": "string", "format": "email"}), url=KindOf("TEXT", "a web address",
-        "an address such as https://example.org", "url", {"type": "string", "format": "uri"}),
-    int=KindOf("INTEGER", "a whole number", "a whole number such as 3", "number", {"type": "integer"}),
-    float=KindOf("REAL", "a number", "a number such as 2.5", "number", {"type": "number"}),
-    decimal=KindOf("TEXT DECIMAL", "a number", "a number such as 19.90", "number",
-        {"type": "string", "format": "decimal"}),
-    bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", {"type": "boolean"}),
-    date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", {"type": "string", "format": "date"}),
-    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00",
-        "datetime-local", {"type": "string", "format": "date-time"}),
-    time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", {"type": "string", "format": "time"}),
-    json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', schema={}),
-    tags=KindOf("TEXT TAGS", "a list", "words with commas between them",
-        schema={"type": "array", "items": {"type": "string"}}),
-    relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
-        schema={"type": "integer"}))
+    email=KindOf("TEXT", "an e-mail address", "an address such as ada@example.org", "email", format="email"),
+    url=KindOf("TEXT", "a web address", "an address such as https://example.org", "url", format="uri"),
+    int=KindOf("INTEGER", "a whole number", "a whole number such as 3", "number", "integer"),
+    float=KindOf("REAL", "a number", "a number such as 2.5", "number", "number"),
+    decimal=KindOf("TEXT DECIMAL", "a number", "a number such as 19.90", "number", format="decimal"),
+    bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", "boolean"),
+    date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", format="date"),
+    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00", "datetime-local",
+        format="date-time"),
+    time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", format="time"),
+    json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', type=""),
+    tags=KindOf("TEXT TAGS", "a list", "words with commas between them", type="array"),
+    relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one", type="integer"))
 PLAIN: dict[Any, str] = {str: "text", int: "int", float: "float", bool: "bool", date: "date", datetime: "datetime",
     time: "time", Decimal: "decimal", dict: "json", list: "json", Any: "json"}
 
@@ -148,20 +145,16 @@ def fields_of(source: Any) -> dict[str, Field]:
     if not is_dataclass(source):
         return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
             for p in inspect.signature(source).parameters.values()}
-    return {f.name: field_of(f.name, hints[f.name],
-        f.default if f.default_factory is MISSING else f.default_factory) for f in dataclass_fields(source)
-        if f.name != "id"}
+    return {f.name: field_of(f.name, hints[f.name], f.default if f.default_factory is MISSING else f.default_factory)
+        for f in dataclass_fields(source) if f.name != "id"}
 
 
 def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c in field.choices.values()), None)
 
 
 def value_of(field: Field, value: Any) -> Any:
-    """The value that `value` (text as typed, or typed already) stands for.
-
-    Empty text is None for an optional field, and the default elsewhere. Raises Problem, which names the field, the
-    value and what would do.
-    """
+    """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional field, and
+    the default elsewhere. Raises Problem, which names the field, the value and what would do."""
     if isinstance(value, str):
         value = keepable(field, value if field.kind in ("long", "markdown", "json") else value.strip())
     if value is None or value == "" and not isinstance(value, JsonText):
@@ -176,8 +169,8 @@ def value_of(field: Field, value: Any) -> Any:
     if field.kind in ("json", "tags") and result is not None: keepable(field, to_sql(field, result))
     low, high = field.range.low, field.range.high
     if low is not None and result < low or high is not None and result > high:
-        between = f"from {low} to {high}" if None not in (low,
-            high) else f"of at least {low}" if high is None else f"of at most {high}"
+        between = f"of at most {high}" if low is None else f"of at least {low}" if high is None else (
+            f"from {low} to {high}")
         raise Problem(f"{field.name} is {result}.", fix=f"Give a value {between}.")
     if field.pattern and not re.fullmatch(field.pattern, str(result)):
         raise Problem(f"{field.name} is {clip(value)!r}.", fix=field.help or f"It has to match {field.pattern}.")
@@ -194,69 +187,51 @@ def parse(field: Field, value: Any) -> Any:
     "`value` as the field's type. Raises ValueError and its kin."
     text = value if isinstance(value, str) else None
     match field.kind:
-        case "text" | "long" | "markdown" | "file":
-            if not isinstance(value, (str, int, float)): raise ValueError
+        case "int" | "float" | "decimal" if isinstance(value, bool): pass
+        case "text" | "long" | "markdown" | "file" if isinstance(value, str | int | float):
             return " ".join(str(value).split("\n")) if field.kind == "text" else str(value).replace("\r\n", "\n")
-        case "int":
-            if isinstance(value, bool) or not (isinstance(value, int | str) or isinstance(value, float)
-                    and value.is_integer()):
-                raise ValueError
-            if abs(number := int(value)) >= 2**63: raise ValueError
-            return number
-        case "float":
-            if isinstance(value, bool) or not math.isfinite(number := float(value)): raise ValueError
-            return number
-        case "decimal":
-            if isinstance(value, bool) or not (number := Decimal(str(value))).is_finite(): raise ValueError
-            if abs(number.adjusted()) > 300: raise ValueError  # 1e999999999 is a gigabyte once it is written out
-            return number
-        case "bool":
-            if text is None and value not in (0, 1): raise ValueError
-            return bool(value) if text is None else bool_of(text)
-        case "date":
-            if isinstance(value, datetime): return value.date()
-            return date.fromisoformat(text) if text is not None else checked(value, date)
+        case "int" if isinstance(value, str | int) or isinstance(value, float) and value.is_integer():
+            if abs(whole := int(value)) < 2**63: return whole
+        case "float" if math.isfinite(float(value)): return float(value)
+        case "decimal" if (amount := Decimal(str(value))).is_finite() and abs(amount.adjusted()) <= 300:
+            return amount  # 1e999999999 is a gigabyte once it is written out
+        case "bool" if text is not None: return bool_of(text)
+        case "bool" if value in (0, 1): return bool(value)
+        case "date": return value.date() if isinstance(value, datetime) else from_iso(date, value)
         case "datetime":
-            moment = datetime.fromisoformat(text) if text is not None else checked(value, datetime)
+            moment = from_iso(datetime, value)
             if moment.tzinfo: moment = moment.astimezone()  # local time to the second, as inputs show it
             return moment.replace(tzinfo=None, microsecond=0)
-        case "time":
-            return (time.fromisoformat(text) if text is not None else checked(value, time)).replace(tzinfo=None,
-                microsecond=0)
-        case "email":
-            if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", value): raise ValueError
-            return value
-        case "url":
-            if urlsplit(value).scheme not in ("http", "https", "mailto") or len(value) < 9: raise ValueError
-            return value
+        case "time": return from_iso(time, value).replace(tzinfo=None, microsecond=0)
+        case "email" if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", value): return value
+        case "url" if urlsplit(value).scheme in ("http", "https", "mailto") and len(value) > 8: return value
         case "json":
             result = value if text is None or isinstance(text, JsonText) else json.loads(text)
             json.dumps(result, allow_nan=False)
             return JsonText(result) if isinstance(result, str) else result
-        case "tags":
-            parts = re.split(r"[,\n]", text) if text is not None else value
-            return list(dict.fromkeys(str(p).strip() for p in checked(parts, (list, tuple)) if str(p).strip()))
+        case "tags" if text is not None or isinstance(value, list | tuple):
+            parts = value if text is None else re.split(r"[,\n]", text)
+            return list(dict.fromkeys(word for part in parts if (word := str(part).strip())))
         case "choice":
             for choice in field.choices.values():
                 if choice == value: return choice
             key = str(getattr(value, "value", value))
-            found = field.choices.get(key) or next(
-                (c for k, c in field.choices.items() if k.lower() == key.lower()), None)
-            if found is None and key not in field.choices:
+            known = {k.lower(): c for k, c in field.choices.items()} | field.choices
+            if key.lower() not in known:
                 raise Problem(f"{field.name} is {clip(key)!r}.", fix=did_you_mean(key, field.choices))
-            return found
+            return known.get(key, known[key.lower()])
         case "relation":
             key = str(getattr(value, "id", value)) if text is None else text
-            number = key.rpartition("#")[2]  # "Ada #3", as lists and exports say it
-            found = field.find(number if number.isdecimal() else key) if field.find else int(number)
-            if found is None or not 0 < found < 2**63: raise ValueError
-            return found
+            last = key.rpartition("#")[2]  # "Ada #3", as lists and exports say it
+            found = field.find(last if last.isdecimal() else key) if field.find else int(last)
+            if found is not None and 0 < found < 2**63: return found
     raise ValueError
 
 
-def checked(value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind): raise ValueError
-    return value
+def from_iso(kind: Any, value: Any) -> Any:
+    if isinstance(value, str): return kind.fromisoformat(value)
+    if isinstance(value, kind): return value
+    raise ValueError
 
 
 def bool_of(text: str) -> bool:
@@ -296,8 +271,9 @@ def from_sql(field: Field, value: Any) -> Any:
     try:
         match field.kind:
             case "bool": return bool(value)
-            case "date" | "datetime" | "time":
-                return {"date": date, "datetime": datetime, "time": time}[field.kind].fromisoformat(value)
+            case "date": return date.fromisoformat(value)
+            case "datetime": return datetime.fromisoformat(value)
+            case "time": return time.fromisoformat(value)
             case "decimal": return Decimal(value)
             case "json" | "tags": return JsonText(found) if isinstance(found := json.loads(value), str) else found
             case "choice": return field.choices.get(str(value), value)

@@ -108,17 +108,18 @@ def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
     "JSON Schema (2020-12) of an object with these fields. Source: https://json-schema.org/draft/2020-12"
     properties = {}
     for name, field in fields.items():
-        kind: dict[str, Any] = dict(KINDS[field.kind].schema)
+        kind: dict[str, Any] = {key: said for key in ("type", "format") if (said := getattr(KINDS[field.kind], key))}
+        if field.kind == "tags": kind["items"] = {"type": "string"}
         if field.kind == "choice":
-            kind = {"enum": [getattr(c, "value", c) for c in field.choices.values()]}
-            kind["type"] = "integer" if isinstance(first_choice(field), int) else "string"
+            kind = {"enum": [getattr(c, "value", c) for c in field.choices.values()],
+                "type": "integer" if isinstance(first_choice(field), int) else "string"}
         for name_, limit in (("minimum", field.range.low), ("maximum", field.range.high)):
             if limit is not None and field.kind in ("int", "float"): kind[name_] = limit
         if field.pattern: kind["pattern"] = f"^(?:{field.pattern})$"
         if field.help: kind["description"] = field.help
         elif field.record: kind["description"] = f"the id of a {field.record.__name__.lower()}"
         if field.is_optional and "type" in kind: kind["type"] = [kind["type"], "null"]
-        if field.is_optional and "enum" in kind: kind["enum"] = [*kind["enum"], None]
+        if field.is_optional and "enum" in kind: kind["enum"].append(None)
         properties[name] = kind
     schema = {"type": "object", "properties": properties,
         "required": [n for n, f in fields.items() if f.is_required], "additionalProperties": False}
