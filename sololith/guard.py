@@ -22,6 +22,7 @@ from .store import db
 
 MAX_FORM, MAX_UPLOAD = 32 << 20, 512 << 20  # bytes of a request body: forms, and multipart with files
 LAUNCH_SECONDS = 60
+SAFE = ("GET", "HEAD")
 STYLE_401 = (
     ":root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto;"
     "padding:0 1.5rem}h1{font-size:1.3rem}code{font-size:1.1em}")
@@ -29,9 +30,9 @@ POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self'{style}; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'").format
 HASH_401 = " 'sha256-" + base64.b64encode(hashlib.sha256(STYLE_401.encode()).digest()).decode() + "'"
-HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store", "content-security-policy": POLICY(style="")}
+HEADERS = {b"x-content-type-options": b"nosniff", b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin", b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store", b"content-security-policy": POLICY(style="").encode()}
 
 
 class Refused(Exception):
@@ -56,68 +57,61 @@ class Guard:
         self.name = f"{name.read_text().strip()}:{self.port}"
         self.cookie = hmac.new(self.secret.encode(), f"cookie {self.port}".encode(), "sha256").hexdigest()
 
-    def launch_url(self, host: str = "") -> str:
+    def launch_url(self) -> str:
         "A link that lets one browser in, once, within a minute."
         now = clock.monotonic()  # not the time of day, which may jump
         self.tokens = {t: until for t, until in self.tokens.items() if until > now}
         token = secrets.token_urlsafe(24)
         self.tokens[token] = now + LAUNCH_SECONDS
-        return f"http://{host or self.name}/launch?token={token}"
+        return f"http://{self.name}/launch?token={token}"
 
-    def check(self, scope: dict) -> None:
-        "Raise Refused unless this request may go on."
+    def check(self, scope: dict, is_launch: bool) -> int:
+        "How many bytes this request's body may have. Raises Refused unless the request may go on."
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]: headers.setdefault(name.lower(), []).append(value)
         def get(name: bytes) -> str: return headers[name][0].decode("latin-1") if name in headers else ""
-        host = get(b"host")
+        host, origin, site = get(b"host"), get(b"origin"), get(b"sec-fetch-site")
         if len(headers.get(b"host", ())) != 1 or host not in (self.name, f"127.0.0.1:{self.port}"):
             raise Refused(421, "This address is not Sololith's.",
                 "Run <code>sololith open</code>: it opens the right one.")
         # int() would refuse its number, too
         if len(scope["path"]) > 4000: raise Refused(414, "This address is too long.", "")
-        is_socket = scope["type"] == "websocket"
-        is_safe = not is_socket and scope["method"] in ("GET", "HEAD")
-        origin, site = get(b"origin"), get(b"sec-fetch-site")
-        bearer = get(b"authorization").removeprefix("Bearer ")
         if any(len(headers.get(n, ())) > 1 for n in (b"origin", b"sec-fetch-site", b"authorization")):
             raise Refused(403, "A header came twice.", "")
-        launching = is_safe and scope["path"] == "/launch"
-        if not launching:
+        bearer = get(b"authorization").removeprefix("Bearer ")
+        if not is_launch:
             if site not in ("", "same-origin", "none") or origin and origin != f"http://{host}":
                 raise Refused(403, "Another page tried to reach Sololith.",
                     "If that was you, open Sololith yourself: <code>sololith open</code>.")
-            if is_socket and not origin or not is_safe and not (origin or site or bearer):
+            if not origin and (scope["type"] == "websocket" or scope["method"] not in SAFE and not site and not bearer):
                 raise Refused(403, "This request does not say which page it comes from.", "")
             if not (hmac.compare_digest(bearer.encode(), self.secret.encode())
                     or hmac.compare_digest(self.cookie_of(headers).encode(), self.cookie.encode())):
                 raise Refused(401, "Sololith does not know this browser yet.",
                     "In a terminal, run <code>sololith open</code>. It opens a page that lets this browser in.")
-        length = get(b"content-length")
-        if length and (not length.isdecimal() or int(length) > self.cap(scope)):
+        cap, length = MAX_UPLOAD if get(b"content-type").startswith("multipart/") else MAX_FORM, get(b"content-length")
+        if length and (not length.isdecimal() or int(length) > cap):
             raise Refused(413, "That is too much at once.", "Send a smaller file.")
+        return cap
 
     def cookie_of(self, headers: dict[bytes, list[bytes]]) -> str:
         try: jar = SimpleCookie("; ".join(v.decode("latin-1") for v in headers.get(b"cookie", ())))
         except CookieError: return ""
         return jar[f"sololith_{self.port}"].value if f"sololith_{self.port}" in jar else ""
 
-    def cap(self, scope: dict) -> int:
-        kind = next((v for n, v in scope["headers"] if n.lower() == b"content-type"), b"")
-        return MAX_UPLOAD if kind.startswith(b"multipart/") else MAX_FORM
-
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan": return await self.app(scope, receive, send)
+        is_socket = scope["type"] == "websocket"
+        is_launch = not is_socket and scope["path"] == "/launch" and scope["method"] in SAFE
         try:
-            self.check(scope)
-            if scope["type"] == "http" and scope["path"] == "/launch" and scope["method"] in ("GET", "HEAD"):
-                return await self.launch(scope, send)
+            cap = self.check(scope, is_launch)
+            if is_launch: return await self.launch(scope, send)
         except Refused as e:
-            # before accept: 403
-            if scope["type"] == "websocket": return await send({"type": "websocket.close", "code": 1008})
+            if is_socket: return await send({"type": "websocket.close", "code": 1008})  # before accept: 403
             return await answer_plainly(send, e.status, e.what, e.fix)
-        if scope["type"] == "websocket": return await self.app(scope, receive, send)
-        while db.depth and scope["method"] not in ("GET", "HEAD"): await asyncio.sleep(0.01)  # a long write has the turn
-        taken, cap, here = 0, self.cap(scope), set()
+        if is_socket: return await self.app(scope, receive, send)
+        while db.depth and scope["method"] not in SAFE: await asyncio.sleep(0.01)  # a long write has the turn
+        taken, here = 0, set()
         touched.set(here)
 
         async def capped() -> dict:
@@ -129,13 +123,11 @@ class Guard:
 
         async def guarded(message: dict) -> None:
             if message["type"] == "http.response.start":
-                sent = {name for name, _ in message["headers"]}
-                own = dict(HEADERS)
+                sent, own = {name for name, _ in message["headers"]}, dict(HEADERS)
                 if here:
-                    own["sololith-changed"] = json.dumps({"id": max(i for i, _ in here),
-                        "apps": sorted({a for _, a in here})})
-                message["headers"] = [*message["headers"],
-                    *((n.encode(), v.encode()) for n, v in own.items() if n.encode() not in sent)]
+                    news = {"id": max(i for i, _ in here), "apps": sorted({a for _, a in here})}
+                    own[b"sololith-changed"] = json.dumps(news).encode()
+                message["headers"] = [*message["headers"], *((n, v) for n, v in own.items() if n not in sent)]
             await send(message)
 
         await self.app(scope, capped, guarded)
@@ -157,8 +149,7 @@ async def answer_plainly(send: Any, status: int, what: str, fix: str, head: str 
     html = (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sololith</title>'
         f'<link rel="icon" href="data:,">{head}'
         f"<style>{STYLE_401}</style></head><body><h1>{what}</h1><p>{fix}</p></body></html>")
-    own = HEADERS | {"content-security-policy": POLICY(style=HASH_401), "content-type": "text/html; charset=utf-8",
-        "connection": "close"}
-    await send({"type": "http.response.start", "status": status,
-        "headers": [*((n.encode(), v.encode()) for n, v in own.items()), *headers]})
+    own = HEADERS | {b"content-security-policy": POLICY(style=HASH_401).encode(),
+        b"content-type": b"text/html; charset=utf-8", b"connection": b"close"}
+    await send({"type": "http.response.start", "status": status, "headers": [*own.items(), *headers]})
     await send({"type": "http.response.body", "body": html.encode()})
