@@ -41,17 +41,14 @@ class Loader:
 
     def attempt(self, name: str) -> None:
         "Load a plugin; where that fails and nothing of it is live, load its last good version instead."
-        path = home.apps / f"{name}.py"
         try: self.load(name)
         except Problem as e:
-            broken = Plugin(name, path := path.with_name(sayable(path.name)))
+            broken = self.broken[name] = Plugin(name, home.apps / sayable(f"{name}.py"))
             broken.error, broken.description = str(e), e.details
-            self.broken[name] = broken
             on_loop(mount)
             if name not in plugins and (versions := self.versions(name)):
-                try: self.load(name, versions[-1].read_text())
-                except Problem: pass  # the card shows the newer problem
-            broadcaster.publish({"apps": ["plugins"], "problem": f"{path.name}: {e.what}"})
+                with contextlib.suppress(Problem): self.load(name, versions[-1].read_text())  # the card shows the newer
+            broadcaster.publish({"apps": ["plugins"], "problem": f"{sayable(name)}.py: {e.what}"})
 
     def load(self, name: str, source: str | None = None) -> None:
         "Load apps/NAME.py, or another text in its place, and put it live. Raises Problem with `details`."
@@ -62,17 +59,16 @@ class Loader:
                 try: source = path.read_text()
                 except (OSError, UnicodeDecodeError) as e:
                     raise Problem(f"{path.name} cannot be read: {e}.", fix="Save it as UTF-8 text.") from e
-            if self.crashes().get(f"{name} {digest(source)}", 0) >= 2:
+            text = f"{name} {digest(source)}"
+            if self.crashes().get(text, 0) >= 2:
                 raise Problem(f"{path.name} ended Sololith twice while it was loaded.",
                     fix="It is left out until you change it.")
             if (live := plugins.get(name)) and live.source == source and name not in self.broken: return
             plugin = Plugin(name, path)
             plugin.source = source
-            marker = home.run / "loading"
-            marker.write_text(json.dumps({"name": name, "hash": digest(source)}))
-            old_module = sys.modules.get(MODULES + name)
+            marker, said, old_module = home.run / "loading", Said(), sys.modules.get(MODULES + name)
+            marker.write_text(text)
             try:
-                said = Said()
                 with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said): limited(self.execute, plugin)
             except BaseException as e:
                 sys.modules.pop(MODULES + name, None)
@@ -97,10 +93,9 @@ class Loader:
 
     def check(self, plugin: Plugin) -> None:
         "Refuse what another plugin has already: the first part of a path belongs to one plugin."
-        for path in {r.path for r in plugin.web.router.routes}:
-            first = path.strip("/").partition("/")[0]
+        for first in firsts(plugin):
             if "{" in first:
-                raise Problem(f"{path} would answer for other plugins.",
+                raise Problem(f"/{first} would answer for other plugins.",
                     fix="Begin the path with a word, such as the plugin's name.")
             for other in plugins.values():
                 if other.name != plugin.name and first in firsts(other):
@@ -136,13 +131,10 @@ class Loader:
 
     def count_crashes(self) -> None:
         "A marker that is still there means that the process ended while that plugin was being loaded."
-        marker = home.run / "loading"
-        try: found = json.loads(marker.read_text())
-        except (OSError, ValueError): return
-        crashes = self.crashes()
-        text = f"{found['name']} {found['hash']}"
-        crashes[text] = crashes.get(text, 0) + 1
-        (home.run / "crashes").write_text(json.dumps(crashes))
+        marker, crashes = home.run / "loading", self.crashes()
+        if not marker.exists(): return
+        text = marker.read_text()
+        (home.run / "crashes").write_text(json.dumps(crashes | {text: crashes.get(text, 0) + 1}))
         marker.unlink()
 
     async def watch(self) -> None:
@@ -216,19 +208,18 @@ def explained(error: BaseException, path: Path) -> Problem:
     "A plugin's failure as a Problem with the line in its file; the traceback is in `details`."
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    where = f"line {line}: " if line else ""
     match error:
         case TimeoutError():
-            found = Problem(f"It was not loaded within {SECONDS} seconds.",
-                fix="Do long work in a handler or a pipeline, not at the top of the file.")
-        case SystemExit(): found = Problem(f"{where}it asks to exit.", fix="Take sys.exit() out.")
-        case Problem(): found = Problem(f"{where}{error.what}", fix=error.fix)
+            line, what = None, f"It was not loaded within {SECONDS} seconds."
+            fix = "Do long work in a handler or a pipeline, not at the top of the file."
+        case SystemExit(): what, fix = "it asks to exit.", "Take sys.exit() out."
+        case Problem(): what, fix = error.what, error.fix
         case _:
-            found = Problem(f"{where}{traceback.format_exception_only(error)[-1].strip()}.",
-                fix="Mend the file and save it: it is loaded again at once.")
+            what = f"{traceback.format_exception_only(error)[-1].strip()}."
+            fix = "Mend the file and save it: it is loaded again at once."
     shown = traceback.format_exception(error)
-    found.details = "".join(shown[:1] + shown[-20:] if len(shown) > 21 else shown)[-6000:]
-    return found
+    return Problem(f"line {line}: {what}" if line else what, fix,
+        details="".join(shown[:1] + shown[-20:] if len(shown) > 21 else shown)[-6000:])
 
 
 def check_name(name: str) -> None:

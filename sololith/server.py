@@ -32,14 +32,14 @@ HEADER_SECONDS = 10  # that a client may take to send its headers
 async def answer_problem(req: Request, problem: Any) -> Response:
     "A Problem as a toast for htmx, as JSON for the command line, as a page otherwise."
     details = ""
-    if isinstance(problem, HTTPException):
+    if isinstance(problem, HTTPException) and problem.detail == "Not Found":
+        problem = Problem("There is no such page.", fix="It may belong to a plugin that is not loaded.", status=404)
+    elif isinstance(problem, HTTPException):
         problem = Problem(str(problem.detail).rstrip(".") + ".", status=problem.status_code)
     elif not isinstance(problem, Problem):
         details = "".join(traceback.format_exception(problem))
         problem = Problem("Something went wrong in Sololith, or in a plugin.",
             fix="Nothing was half written. The details say where.", status=500)
-    if problem.status == 404 and problem.what.startswith("Not Found"):
-        problem = Problem("There is no such page.", fix="It may belong to a plugin that is not loaded.", status=404)
     if "authorization" in req.headers:
         return JSONResponse({"problem": problem.what, "fix": problem.fix}, problem.status)
     if "hx-request" in req.headers:
@@ -64,11 +64,11 @@ site.add_exception_handler(RecursionError, answer_depth)
 
 
 @rt("/", methods=["GET"])
-async def home_get(req: Request):
+async def home_get():
     "The front page: every app, and how to make another."
     cards = [A(H2(app.title), P(app.description, cls="muted small"),
-        Span(f"{app.table.count():,} {app.noun if app.table.count() == 1 else app.title.lower()}", cls="small"),
-        href=f"/{app.name}", cls="card tile") for app in all_apps().values() if isinstance(app, BaseApp)]
+        Span(f"{(n := app.table.count()):,} {app.noun if n == 1 else app.title.lower()}", cls="small"),
+        href=app.url, cls="card tile") for app in all_apps().values() if isinstance(app, BaseApp)]
     own = Div(H2("Your own app is one file"), P("Save it as ", Code(f"{home.apps}/recipes.py"),
         " and it is here at once."), Pre(EXAMPLE), cls="card")
     return *head("Home"), Div(*broken_cards(), Div(*cards, cls="tiles"), own, cls="stack", id="home", hx_get="/",
@@ -86,8 +86,8 @@ def owning() -> Generator[bool, None, None]:
         except BlockingIOError: yield False
         else:
             (home.run / "url").unlink(missing_ok=True)
-            for half in home.run.glob("tmp*"):
-                shutil.rmtree(half)  # what a backup or an upload leaves that was killed
+            # what a backup or an upload leaves that was killed
+            for half in home.run.glob("tmp*"): shutil.rmtree(half)
             for half in [*home.backups.glob(".*.part"), *home.files.glob(".*.part")]: half.unlink()
             yield True
 
@@ -107,7 +107,9 @@ class Protocol(HttpToolsProtocol):
     "HTTP that gives up on a client which does not finish its headers, or does not read its events."
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.deadline = self.loop.call_later(HEADER_SECONDS, transport.abort)
+        self.give(HEADER_SECONDS)
+
+    def give(self, seconds: float) -> None: self.deadline = self.loop.call_later(seconds, self.transport.abort)
 
     def on_headers_complete(self) -> None:
         self.deadline.cancel()
@@ -115,11 +117,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.deadline.cancel()
-        self.deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        self.give(HEADER_SECONDS)
         super().on_message_begin()
 
     def pause_writing(self) -> None:
-        if self.scope.get("path") == "/events": self.deadline = self.loop.call_later(STALLED, self.transport.abort)
+        if self.scope.get("path") == "/events": self.give(STALLED)
         super().pause_writing()
 
     def resume_writing(self) -> None:
