@@ -16,7 +16,7 @@ from collections.abc import Callable
 from starlette.concurrency import run_in_threadpool
 from . import __version__
 from .base import *
-from .crud import BaseApp, read_rows, squeezed
+from .crud import BaseApp, read_rows
 from .events import broadcaster
 from .fields import clip
 from .plugins import NAME, check_name, firsts, loader
@@ -70,11 +70,8 @@ def export_verb(file: Path, *, app: str = "") -> str:
         raise Problem(f"{target.name} has no ending that says what it is to be.",
             fix="Use .csv or .json with --app, or .zip for everything.")
     if not app: raise Problem("Which app?", fix=f"Add --app. {did_you_mean('', all_apps())}", status=422)
-    part, pieces = target.with_name(f".{target.name}.part"), app_called(app).export(target.suffix[1:], {})
-    try:
-        with part.open("w", newline="", encoding="utf-8") as out: out.writelines(pieces)
-        os.replace(part, target)
-    finally: part.unlink(missing_ok=True)
+    pieces = app_called(app).export(target.suffix[1:], {})
+    with replacing(target) as part, part.open("w", newline="", encoding="utf-8") as out: out.writelines(pieces)
     return str(target)
 
 
@@ -83,8 +80,7 @@ def import_verb(file: Path, *, app: str) -> dict:
     "Rows of a CSV or JSON file into an app: all or nothing, one undo."
     into = app_called(app)
     names, rows = read_rows(Path(file).read_bytes())
-    known = {squeezed(n): n for n in into.fields}
-    mapping = {c: known[squeezed(c)] for c in names if squeezed(c) in known}
+    mapping = into.fitting(names)
     if not mapping:
         raise Problem(f"No column of {Path(file).name} is a field of {app}.",
             fix=f"The fields are: {', '.join(into.fields)}.")
@@ -105,19 +101,16 @@ def backup_verb() -> str:
 
 def snapshot(target: Path) -> Path:
     "The whole workspace as a zip file that is at `target` only once it is complete."
-    part = target.with_name(f".{target.name}.part")
     try:
-        with tempfile.TemporaryDirectory(dir=home.run) as folder, zipfile.ZipFile(part, "w",
-                zipfile.ZIP_DEFLATED) as archive:
+        with (replacing(target) as part, tempfile.TemporaryDirectory(dir=home.run) as folder,
+                zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive):
             archive.write(db.copy_to(Path(folder) / "copy.db"), "data.db")
             for path in sorted([*home.apps.rglob("*.py"), *home.files.rglob("*")]):
                 if path.is_file() and not path.is_symlink() and not path.name.endswith(".part"):
                     archive.write(path, path.relative_to(home.path))
-        os.replace(part, target)
     except OSError as e:
         raise Problem(f"{target} could not be written: {e.strerror}.",
             fix="Free some space, or give another place.", status=507) from e
-    finally: part.unlink(missing_ok=True)
     return target
 
 
@@ -238,32 +231,31 @@ def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
     """Write a plugin that runs. A field is NAME or NAME:TYPE, with a type of str, int, float, bool, date, datetime, time,
     decimal, text, markdown, email, url, file, json or tags, the name of a record class, or choices a|b."""
     check_name(name)
-    path, lines, seen = home.apps / f"{name}.py", [], {"id", "field", "str", "int", "float", "bool", "date",
-        "datetime", "time"}
+    path, title = home.apps / f"{name}.py", name.replace("_", " ").capitalize()
     if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
     if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
     singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"ies$", "y", name)))
-    record, title = "".join(word.capitalize() for word in singular.split("_")), name.replace("_", " ").capitalize()
-    for at, given in enumerate(fields or ["title"]):
+    record, lines = "".join(map(str.capitalize, singular.split("_"))), ""
+    taken = {"id", "field", "str", "int", "float", "bool", "date", "datetime", "time"}
+    for given in fields or ["title"]:
         field, _, kind_ = given.partition(":")
-        if not NAME.fullmatch(field) or field in seen or keyword.iskeyword(field):
+        if not NAME.fullmatch(field) or field in taken or keyword.iskeyword(field):
             raise Problem(f"{clip(field)} is not a name for a field.",
                 fix="Use small letters, digits and _, each name once; a date is better called due or day.")
-        seen.add(field)
-        if "|" in kind_:
-            hint = f"Literal[{', '.join(map(json.dumps, kind_.split('|')))}] = {json.dumps(kind_.split('|')[0])}"
-        elif not kind_ or kind_.lower() in OF_TYPE:
-            hint = "str" if at == 0 and kind_ in ("", "str") else OF_TYPE[kind_.lower() or "str"]
-        elif kind_ in {app.record.__name__ for app in all_apps().values()}: hint = f"{kind_} | None = None"
-        else:
+        taken.add(field)
+        hint, choices = OF_TYPE.get(kind_.lower() or "str"), [json.dumps(choice) for choice in kind_.split("|")]
+        if len(choices) > 1: hint = f"Literal[{', '.join(choices)}] = {choices[0]}"
+        elif kind_ in ("", "str") and not lines: hint = "str"
+        elif not hint and kind_ in {app.record.__name__ for app in all_apps().values()}: hint = f"{kind_} | None = None"
+        if not hint:
             raise Problem(f"{clip(kind_)} is not a type of field.",
                 fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")
-        lines.append(f"    {field}: {hint}\n")
+        lines += f"    {field}: {hint}\n"
     called = "" if plural(record) == name else f', "{name}"'
     home.apps.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f'"{title}."\nfrom sololith import *\n\n\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n'
-        f'{"".join(lines)}\n\n' f'{name} = crud({record}{called})\n')
+        f'{lines}\n\n{name} = crud({record}{called})\n')
     return str(path)
 
 
@@ -289,13 +281,13 @@ def doctor_verb() -> list[dict]:
     import apsw
     browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox", "microsoft-edge")
         if shutil.which(b)), "")
-    rows = [("sololith", __version__, ""), ("python", platform.python_version(), ""),
-        ("sqlite", apsw.sqlite_lib_version(), ""),
-        ("workspace", str(home.path), "" if os.access(home.path if home.path.exists() else home.path.parent,
-            os.W_OK) else "It cannot be written to."), ("browser", browser or "the system's own", ""),
-        ("npm", shutil.which("npm") and "found" or "not found", ""),
-        ("backups", str(len(list(home.backups.glob("*.*")))) if home.backups.exists() else "0", "")]
-    return [{"what": what, "found": found, "fix": fix} for what, found, fix in rows]
+    folder = home.path if home.path.exists() else home.path.parent
+    rows = [("sololith", __version__), ("python", platform.python_version()), ("sqlite", apsw.sqlite_lib_version()),
+        ("workspace", str(home.path)), ("browser", browser or "the system's own"),
+        ("npm", "found" if shutil.which("npm") else "not found"),
+        ("backups", str(len(list(home.backups.glob("*.*")))))]
+    return [{"what": what, "found": found, "fix": "It cannot be written to." if what == "workspace"
+        and not os.access(folder, os.W_OK) else ""} for what, found in rows]
 
 
 @verb("onefile > sololith.py")
@@ -320,16 +312,17 @@ def context_verb() -> str:
 
 def shown(data: Any) -> str:
     "A verb's data for a person: a line an item."
-    if isinstance(data, dict) and "summary" in data: data = [data]
-    if data == []: return "Nothing yet."
-    if isinstance(data, list) and data and "summary" in data[0]:
-        return "\n".join(
-            f"{e['id']:>6}  {datetime.fromisoformat(e['at']).astimezone():%Y-%m-%d %H:%M:%S}  {e['actor']:<8} "
-            f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "")
-            for e in data)
-    if isinstance(data, list) and data and "found" in data[0]:
-        return "\n".join(f"{row['what']:<10} {row['found']}  {row['fix']}" for row in data)
-    return "\n".join(f"{k}: {v}" for k, v in data.items()) if isinstance(data, dict) else str(data)
+    match data:
+        case []: return "Nothing yet."
+        case {"summary": _}: return shown([data])
+        case [{"summary": _}, *_]:
+            return "\n".join(
+                f"{e['id']:>6}  {datetime.fromisoformat(e['at']).astimezone():%Y-%m-%d %H:%M:%S}  {e['actor']:<8} "
+                f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "")
+                for e in data)
+        case [{"found": _}, *_]: return "\n".join(f"{r['what']:<10} {r['found']}  {r['fix']}" for r in data)
+        case dict(): return "\n".join(f"{k}: {v}" for k, v in data.items())
+    return str(data)
 
 
 @verb("serve ~/sololith --no-open")
@@ -356,17 +349,14 @@ def arguments() -> argparse.ArgumentParser:
         sub.add_argument("--workspace", help="the folder (default: $SOLOLITH_HOME or ~/sololith)")
         sub.add_argument("--json", action="store_true", help="print data as JSON")
         for p in inspect.signature(work).parameters.values():
-            is_flag, default = p.kind is p.KEYWORD_ONLY, None if p.default is p.empty else p.default
             flag = f"{'--' if len(p.name) > 1 else '-'}{p.name.replace('_', '-')}"
-            if p.annotation is bool: sub.add_argument(flag, action="store_true")
-            elif is_flag:
-                sub.add_argument(flag, default=default, required=p.default is p.empty,
-                    type=int if p.annotation is int else str)
+            needed, hint = p.default is p.empty, p.annotation
+            given: Any = dict(default=None if needed else p.default, type=int if hint in (int, int | None) else str)
+            if hint is bool: sub.add_argument(flag, action="store_true")
+            elif p.kind is p.KEYWORD_ONLY: sub.add_argument(flag, required=needed, **given)
             else:
-                sub.add_argument(p.name, default=default,
-                    nargs="*" if p.annotation == list[str] else None if p.default is p.empty else "?",
-                    type=int if p.annotation == int | None else str,
-                    choices=getattr(p.annotation, "__args__", None) if p.name == "kind" else None)
+                sub.add_argument(p.name, nargs="*" if hint == list[str] else None if needed else "?",
+                    choices=getattr(hint, "__args__", None) if p.name == "kind" else None, **given)
     return parser
 
 

@@ -74,21 +74,21 @@ class BaseApp:
     # ─── the four things that happen to records; forms, tools and the command line all come here ───
 
     def insert(self, record: Any = None, **kwargs: Any) -> Any:
-        values = self.table.values_of(record, **kwargs)
+        values = self.values_of(record, **kwargs)
         if "position" in self.fields and not values.get("position"):
-            values["position"] = (self.table.rows(select="max(position) AS n")[0]["n"] or 0) + GAP
+            values["position"] = (self.rows(select="max(position) AS n")[0]["n"] or 0) + GAP
         return self.table.insert(self.prepare_insert(values) or values)
 
     def update(self, record: Any = None, **kwargs: Any) -> Any:
-        values = self.table.values_of(record, **kwargs)
-        now = self.table[values["id"]]
+        values = self.values_of(record, **kwargs)
+        now = self[values["id"]]
         return self.table.update((self.prepare_update(now, values) or values) | {"id": now.id})
 
     def delete(self, *record_ids: int) -> int:
         "Delete records; the journal entry that takes it back, whole, when undone."
         rows = [self.table.row(record_id) for record_id in record_ids]
         links = [(app, f, other) for app, f in self.referrers() for row in rows
-            for other in app.table.rows(f"{quoted(f.name)}=?", [row["id"]])
+            for other in app.rows(f"{quoted(f.name)}=?", [row["id"]])
             if app is not self or other["id"] not in record_ids]
         if bound := [(app, other) for app, f, other in links if not f.is_optional]:
             app, other = bound[0]
@@ -106,11 +106,12 @@ class BaseApp:
         with db.transaction():
             low, high = (self.table.row(other)["position"] if other else None for other in (after, before))
             if low is None and high is None: return None
-            told = f"moved {self.label_of(record_id)}"
+            row = self.table.row(record_id)
+            told = f"moved {self.label(row)}"
             position = (high or 0) - GAP if low is None else low + GAP if high is None else (low + high) // 2
             if low is None or high is None or low < position < high:
-                return db.change(self.name, self.table.row(record_id), {"position": position}, summary=told).get("id")
-            order = [r["id"] for r in self.table.rows(order_by="position, id", select="id") if r["id"] != record_id]
+                return db.change(self.name, row, {"position": position}, summary=told).get("id")
+            order = [r["id"] for r in self.rows(order_by="position, id", select="id") if r["id"] != record_id]
             order.insert(order.index(before), record_id)
             with db.group(self.name, "update", told) as entry:  # no gap is left: number all anew
                 for n, other in enumerate(order, 1):
@@ -123,13 +124,13 @@ class BaseApp:
     def label_of(self, record_id: int) -> str: return self.label(self.table.row(record_id))
 
     def labels(self, ids: Iterable[int]) -> dict[int, str]:
-        return {row["id"]: self.label(row) for row in self.table.rows(*among({i for i in ids if i}))}
+        return {row["id"]: self.label(row) for row in self.rows(*among({i for i in ids if i}))}
 
     def find(self, text: str) -> int | None:
         "The id of a record by its number or exact name."
-        if text.isdecimal(): return number(text) if number(text) in self.table else None
-        name = next((n for n, kind in db.columns_of(self.table.ready().name).items() if kind == "TEXT"), "")
-        found = self.table.rows(f"{quoted(name)} = ? COLLATE NOCASE", [text], limit=2, select="id") if name else []
+        if text.isdecimal(): return number(text) if number(text) in self else None
+        name = next((n for n, kind in db.columns_of(self.ready().name).items() if kind == "TEXT"), "")
+        found = self.rows(f"{quoted(name)} = ? COLLATE NOCASE", [text], limit=2, select="id") if name else []
         return found[0]["id"] if len(found) == 1 else None
 
     def referrers(self) -> list[tuple["BaseApp", Field]]:
@@ -138,7 +139,7 @@ class BaseApp:
     def options(self, field: Field) -> list[tuple[int, str]] | None:
         "The records to choose from; None for no relation, and for one to too many."
         if not field.record or (target := target_of(field)).table.count() > SELECT_MOST: return None
-        return sorted(((row["id"], target.label(row)) for row in target.table.rows()), key=lambda o: o[1].lower())
+        return sorted(((row["id"], target.label(row)) for row in target.rows()), key=lambda o: o[1].lower())
 
     def here(self) -> Any:
         "The table, limited to the current profile where records belong to one."
@@ -162,7 +163,7 @@ class BaseApp:
         "The condition, its arguments and the order that an address asks for. What makes no sense in it is left out."
         where, args = [], []
         if q := params.get("q", "").strip()[:200]:
-            condition, args = db.matching(self.table.ready().name, q)
+            condition, args = db.matching(self.ready().name, q)
             where.append(condition)
         for name, field in self.fields.items():
             if not (text := params.get(f"f.{name}", "")): continue
@@ -253,7 +254,7 @@ class BaseApp:
             case "relation":
                 target = target_of(field)
                 label = (target.labels([value]) if labels is None else labels).get(value)
-                return A(label, href=f"/{target.name}/{value}") if label else Span("(deleted)", cls="muted")
+                return A(label, href=f"{target.url}/{value}") if label else Span("(deleted)", cls="muted")
             case "choice": return Span(as_text(field, value).replace("_", " "), cls="chip")
             case "url":
                 return A(clip(value.partition("://")[2] or value, 40), href=value, rel="noopener noreferrer",
@@ -265,7 +266,8 @@ class BaseApp:
         return show(value)
 
     def new_button(self, **attrs: Any) -> FT:
-        return Button(icon("plus"), f" New {self.noun}", hx_get=f"{self.url}/new", hx_target="#dialog-body", **attrs)
+        attrs |= dict(hx_get=f"{self.url}/new", hx_target="#dialog-body")
+        return Button(icon("plus"), f" New {self.noun}", **attrs)
 
     def nothing(self, is_filtered: bool) -> FT:
         if is_filtered:
@@ -290,9 +292,9 @@ class BaseApp:
                 selected=params.get(f"f.{n}") == str(value)) for value, label in choices],
                 name=f"f.{n}", aria_label=f"Filter by {f.label}"))
         find = f"Search {self.title.lower()}"
-        search = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder=find, aria_label=find,
-            data_key="/"), cls="wide"), *filters, id=f"{self.name}-filter", cls="row grow", action=self.url,
-            hx_get=self.url, hx_trigger="input delay:150ms, submit", hx_target=f"#{self.name}-list",
+        search = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder=find,
+            aria_label=find, data_key="/"), cls="wide"), *filters, id=f"{self.name}-filter", cls="row grow",
+            action=self.url, hx_get=self.url, hx_trigger="input delay:150ms, submit", hx_target=f"#{self.name}-list",
             hx_swap="morph:outerHTML", hx_replace_url="true", hx_sync="this:replace")
         menu = lambda picture, name, *items: Details(Summary(icon(picture), role="button", cls="quiet icon-only",
             aria_label=name), Div(*items), cls="menu")
@@ -331,8 +333,8 @@ class BaseApp:
             value, options, attrs, extra = values.get(n), self.options(f), dict[str, Any](), None
             if f.record and options is None:  # too many for a select: a search
                 target = target_of(f)
-                if number(value) in target.table: value = f"{target.label_of(number(value))} #{value}"
-                attrs |= dict(list=f"{n}-options", hx_get=f"/{target.name}/options", hx_trigger="input delay:150ms",
+                if number(value) in target: value = f"{target.label_of(number(value))} #{value}"
+                attrs |= dict(list=f"{n}-options", hx_get=f"{target.url}/options", hx_trigger="input delay:150ms",
                     hx_target=f"#{n}-options", hx_swap="innerHTML", hx_params=n, placeholder="Type to search")
                 extra = Datalist(id=f"{n}-options")
             if not parts and then != "stay": attrs["autofocus"] = True
@@ -349,46 +351,44 @@ class BaseApp:
     def edit_row(self, record_id: int, values: Mapping, version: int, problem: Problem | None = None) -> FT:
         "A row as a form: the shown columns, in place."
         wrong, form, columns = problem.fields if problem else {}, f"edit-{self.name}-{record_id}", self.columns()
-        alert = lambda text: Small(text, cls="error", role="alert")
         cells = [Td(control(f := self.fields[n], values.get(n), self.options(f), form=form, aria_label=f.label,
-            aria_invalid="true" if n in wrong else None, autofocus=not at), alert(wrong[n]) if n in wrong else None)
-            for at, n in enumerate(columns)]
+            aria_invalid="true" if n in wrong else None, autofocus=not at),
+            alert(Small, wrong[n]) if n in wrong else None) for at, n in enumerate(columns)]
         return Tr(Td(Form(Hidden(",".join(columns), name="_row"), Hidden(str(version), name="_version"), id=form,
             novalidate=True, hx_post=f"{self.url}/{record_id}", hx_target="closest tr", hx_swap="outerHTML"),
             cls="tight"), Td(cls="tight gripping") if "position" in self.fields else None, *cells,
             Td(Div(Button("Save", form=form), Button("Cancel", type="button", cls="plain",
                 data_cancel=f"{self.url}/{record_id}/row", data_at=f"#{self.name}-{record_id}"), cls="row"),
-                alert(str(problem)) if problem and not wrong else None, cls="tight"),
+                alert(Small, str(problem)) if problem and not wrong else None, cls="tight"),
             cls="editing", id=f"{self.name}-{record_id}")
 
     def merged(self, record_id: int, values: dict, version: int) -> dict:
         """What a form would change, given what others changed since it was opened: a field the person left alone keeps
         the newer value. Raises Problem (409) where both changed the same field."""
-        now, base, who = self.table.row(record_id), {}, ""
-        for entry in reversed(db.entries("app=? AND record_id=? AND id>?", [self.name, record_id, version],
-                limit=-1) if version else []):
-            base = {n: v for n, v in json.loads(entry["before"] or "{}").items()
-                if n in (json.loads(entry["after"] or "{}"))} | base
-            who = entry["actor"]
+        now, base = self.table.row(record_id), {}
+        which = [self.name, record_id, version]
+        later = db.entries("app=? AND record_id=? AND id>?", which, limit=-1) if version else []
+        for entry in later:  # newest first: what stays is what the field was at the beginning
+            if entry["after"]: base |= json.loads(entry["before"] or "{}")
         for n in base.keys() & values.keys():
             mine = to_sql(self.fields[n], values[n])
             if mine == base[n]: values[n] = from_sql(self.fields[n], now[n])
             elif mine != now[n]:
-                raise Problem(
-                    f"Meanwhile {who} changed {self.fields[n].label.lower()} from {base[n]!r} to {now[n]!r}.",
+                who, label = later[0]["actor"], self.fields[n].label.lower()
+                raise Problem(f"Meanwhile {who} changed {label} from {base[n]!r} to {now[n]!r}.",
                     fix="Save again to put yours in its place.", status=409)
         return values
 
     def record_page(self, record_id: int) -> tuple:
         row = self.table.row(record_id)
-        record, url, related = self.table.made(row), f"{self.url}/{record_id}", []
+        record, url, related = self.made(row), f"{self.url}/{record_id}", []
         shown = [Div(H2(f.label), self.value(record, f, wide=True), cls="card") for f in self.fields.values()
             if f.kind in ("markdown", "url", "file", "json") and getattr(record, f.name)]
         for app, f in self.referrers():
-            if others := app.table.rows(f"{quoted(f.name)}=?", [record_id], "id desc", limit=21):
+            if others := app.rows(f"{quoted(f.name)}=?", [record_id], "id desc", limit=21):
                 related.append(Div(H2(app.title),
                     Ul(*[Li(A(app.label(o), href=f"{app.url}/{o['id']}")) for o in others[:20]]),
-                    A("All of them", href=f"/{app.name}?f.{f.name}={record_id}") if len(others) > 20 else None,
+                    A("All of them", href=f"{app.url}?f.{f.name}={record_id}") if len(others) > 20 else None,
                     cls="card"))
         form = self.form(record_id, self.values_of(record), version=db.last_id(self.name, record_id), then="stay")
         history = Div(hx_get=f"{url}/history", hx_trigger=f"load, {changed(self.name)}")
@@ -410,7 +410,8 @@ class BaseApp:
             params = dict(req.query_params)
             if req.headers.get("hx-target") == f"{name}-list": return self.listing(params)
             about = P(self.description, cls="muted") if self.description else None
-            return *head(self.title, self.new_button(data_key="n")), about, self.toolbar(params), self.listing(params)
+            return (*head(self.title, self.new_button(data_key="n")), about, self.toolbar(params),
+                self.listing(params))
 
         @get("/new")
         async def new_get(req: Request):
@@ -449,10 +450,10 @@ class BaseApp:
 
         @get("/{record_id:int}/edit")
         async def edit_get(record_id: int):
-            return self.edit_row(record_id, self.values_of(self.table[record_id]), db.last_id(name, record_id))
+            return self.edit_row(record_id, self.values_of(self[record_id]), db.last_id(name, record_id))
 
         @get("/{record_id:int}/row")
-        async def row_get(record_id: int): return self.row(self.table[record_id])
+        async def row_get(record_id: int): return self.row(self[record_id])
 
         @post("/{record_id:int}")
         async def update_post(req: Request, record_id: int):
@@ -488,7 +489,8 @@ class BaseApp:
                 raise Problem(f"{name} has no such switch.", fix=did_you_mean(given[:40], switches))
             field = self.fields[given]
             self.update(id=record_id, **{given: value_of(field, value)})
-            return toast(f"{self.label_of(record_id)}: {field.label.lower()} {value}", undo=db.last_id(name, record_id))
+            return toast(f"{self.label_of(record_id)}: {field.label.lower()} {value}",
+                undo=db.last_id(name, record_id))
 
         @post("/move")
         async def move_post(req: Request):
@@ -504,8 +506,8 @@ class BaseApp:
 
         @get("/options")
         async def options_get(req: Request):
-            condition, args = db.matching(self.table.ready().name, next(iter(req.query_params.values()), ""))
-            rows = self.table.rows(condition, args, limit=20)
+            condition, args = db.matching(self.ready().name, next(iter(req.query_params.values()), ""))
+            rows = self.rows(condition, args, limit=20)
             return [Option(value=f"{self.label(row)} #{row['id']}") for row in rows]
 
         @get("/bulk")
@@ -524,7 +526,8 @@ class BaseApp:
             match action := form.get("action"):
                 case "change": work = lambda: self.bulk_change(ids, str(form.get("field")), form.get("value"))
                 case "delete": work = lambda: self.delete(*ids)
-                case _: raise Problem("Nothing is to be done with them.", fix="Choose Delete, or a field to change.")
+                case _:
+                    raise Problem("Nothing is to be done with them.", fix="Choose Delete, or a field to change.")
             entry = await run_in_threadpool(work)
             return toast(f"{action.capitalize()}d {len(ids):,} of {self.title}", undo=entry)
 
@@ -568,7 +571,8 @@ class BaseApp:
                 if f.record and kind == "csv"}
             for row in rows:
                 if kind == "csv":
-                    writer.writerow([row["id"], *(csv_cell(f, row[n], labels.get(n)) for n, f in self.fields.items())])
+                    cells = (csv_cell(f, row[n], labels.get(n)) for n, f in self.fields.items())
+                    writer.writerow([row["id"], *cells])
                     continue
                 values = {n: from_sql(f, row[n]) if f.kind in ("json", "tags", "bool") else row[n]
                     for n, f in self.fields.items()}
@@ -623,15 +627,15 @@ class BaseApp:
         verdict = P(f"All {len(good):,} rows fit.")
         if bad:
             why = [Tr(Td(str(line), cls="number tight"), Td(reason)) for line, reason in bad[:200]]
-            verdict = Div(P(Strong(f"{len(bad):,} of {len(rows):,} rows do not fit."),
-                " Nothing is imported until all do: mend the file, or leave a column out.", cls="error", role="alert"),
+            verdict = Div(alert(P, Strong(f"{len(bad):,} of {len(rows):,} rows do not fit."),
+                " Nothing is imported until all do: mend the file, or leave a column out."),
                 Div(Table(Thead(Tr(Th("Line", cls="tight"), Th("Why"))), Tbody(*why)), cls="table"),
                 P(f"… and {len(bad) - 200:,} more.") if len(bad) > 200 else None)
         return Form(H2("Which column is which?"),
             Div(Table(Thead(Tr(*pickers)),
                 Tbody(*[Tr(*[Td(clip(row.get(c, ""), 60)) for c in names]) for _, row in rows[:5]])), cls="table"),
-            P(f"{', '.join(missing)} must be filled: choose a column for it.", cls="error", role="alert")
-            if missing else None, verdict, Hidden(token, name="token"),
+            alert(P, f"{', '.join(missing)} must be filled: choose a column for it.") if missing else None, verdict,
+            Hidden(token, name="token"),
             Div(link_button("Cancel", self.url),
                 Button("Import", name="action", value="import", disabled=bool(bad or missing), cls="spins"),
                 cls="actions"),
@@ -731,7 +735,10 @@ def form_again(problem: Problem, form: FT) -> Response:
 
 
 def complaint(tag: Callable, problem: Problem | None) -> FT | None:
-    return tag(Strong(problem.what), " ", problem.fix, cls="error", role="alert") if problem else None
+    return alert(tag, Strong(problem.what), " ", problem.fix) if problem else None
+
+
+def alert(tag: Callable, *said: Any) -> FT: return tag(*said, cls="error", role="alert")
 
 
 commands.append(lambda: [(what, "action", f"{app.url}/{path}")

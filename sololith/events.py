@@ -61,14 +61,13 @@ on_message: dict[str, Callable[[WebSocket, dict], Awaitable[None]]] = {}  # what
 
 
 TOLD = ("id", "at", "actor", "app", "verb", "record_id", "summary")  # of an entry; what it changed may be large
-def told(entry: dict) -> dict: return {name: entry[name] for name in TOLD}
 
 
 def committed(entries: list[dict]) -> None:
     "One event for a commit: its last id, the apps it touched, and its entries (a group's parts stand for by its head)."
     if (here := touched.get()) is not None: here.update((e["id"], e["app"]) for e in entries)
     broadcaster.publish({"id": entries[-1]["id"], "apps": sorted({e["app"] for e in entries}),
-        "entries": [told(e) for e in entries if e["part_of"] is None]})
+        "entries": [{name: e[name] for name in TOLD} for e in entries if e["part_of"] is None]})
 
 
 db.listeners.append(committed)

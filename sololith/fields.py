@@ -96,12 +96,13 @@ KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
     decimal=KindOf("TEXT DECIMAL", "a number", "a number such as 19.90", "number", format="decimal"),
     bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", "boolean"),
     date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", format="date"),
-    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00", "datetime-local",
-        format="date-time"),
+    datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00",
+        "datetime-local", format="date-time"),
     time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", format="time"),
     json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', type=""),
     tags=KindOf("TEXT TAGS", "a list", "words with commas between them", type="array"),
-    relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one", type="integer"))
+    relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
+        type="integer"))
 PLAIN: dict[Any, str] = {str: "text", int: "int", float: "float", bool: "bool", date: "date", datetime: "datetime",
     time: "time", Decimal: "decimal", dict: "json", list: "json", Any: "json"}
 
@@ -145,7 +146,8 @@ def fields_of(source: Any) -> dict[str, Field]:
     if not is_dataclass(source):
         return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
             for p in inspect.signature(source).parameters.values()}
-    return {f.name: field_of(f.name, hints[f.name], f.default if f.default_factory is MISSING else f.default_factory)
+    return {f.name: field_of(f.name, hints[f.name],
+        f.default if f.default_factory is MISSING else f.default_factory)
         for f in dataclass_fields(source) if f.name != "id"}
 
 
@@ -153,8 +155,8 @@ def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c
 
 
 def value_of(field: Field, value: Any) -> Any:
-    """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional field, and
-    the default elsewhere. Raises Problem, which names the field, the value and what would do."""
+    """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional field,
+    and the default elsewhere. Raises Problem, which names the field, the value and what would do."""
     if isinstance(value, str):
         value = keepable(field, value if field.kind in ("long", "markdown", "json") else value.strip())
     if value is None or value == "" and not isinstance(value, JsonText):

@@ -35,7 +35,7 @@ def as_text(field: Field, value: Any) -> str:
 def control(field: Field, value: Any, options: list[tuple[int, str]] | None = None, **attrs: Any) -> FT:
     "The bare input of a field. `options` are the (id, name) pairs of a relation's records; None: it is searched for."
     text = as_text(field, value)
-    attrs: Any = dict(name=field.name) | attrs
+    attrs: Any = dict(name=field.name, required=field.is_required and (field.kind != "file" or not text)) | attrs
     match field.kind:
         case "bool":
             is_on = value is True or text.lower() in ("on", "true", "1", "yes")
@@ -43,20 +43,19 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
         case "choice":
             blank = [Option("", value="")] if field.is_optional or text not in field.choices else []
             return Select(*blank, *[Option(key.replace("_", " "), value=key, selected=key == text)
-                for key in field.choices], required=field.is_required, **attrs)
+                for key in field.choices], **attrs)
         case "relation" if options is not None:
             return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text)
-                for i, name in options], required=field.is_required, **attrs)
+                for i, name in options], **attrs)
         case "long" | "markdown" | "json":
             if text[:1] == "\n": text = f"\n{text}"  # HTML drops the first
-            return Textarea(text, rows=3 if field.kind == "long" else 8, required=field.is_required, cls=field.kind,
-                **attrs)
+            return Textarea(text, rows=3 if field.kind == "long" else 8, cls=field.kind, **attrs)
     if field.kind in ("int", "float", "decimal"):
         attrs |= dict(step="1" if field.kind == "int" else "any", min=field.range.low, max=field.range.high)
     if field.kind == "tags": attrs |= dict(placeholder="one, two, three")
-    if field.kind == "file": return Input(type="file", required=field.is_required and not text, **attrs)
-    return Input(type=KINDS[field.kind].input, value=text, required=field.is_required, autocomplete="off",
-        pattern=field.pattern or None, title=field.help or None, **attrs)
+    if field.kind == "file": return Input(type="file", **attrs)
+    return Input(type=KINDS[field.kind].input, value=text, autocomplete="off", pattern=field.pattern or None,
+        title=field.help or None, **attrs)
 
 
 def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int, str]] | None = None,
@@ -108,7 +107,8 @@ def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
     "JSON Schema (2020-12) of an object with these fields. Source: https://json-schema.org/draft/2020-12"
     properties = {}
     for name, field in fields.items():
-        kind: dict[str, Any] = {key: said for key in ("type", "format") if (said := getattr(KINDS[field.kind], key))}
+        known = KINDS[field.kind]
+        kind: dict[str, Any] = {k: said for k, said in (("type", known.type), ("format", known.format)) if said}
         if field.kind == "tags": kind["items"] = {"type": "string"}
         if field.kind == "choice":
             kind = {"enum": [getattr(c, "value", c) for c in field.choices.values()],
@@ -134,15 +134,12 @@ def save_upload(upload: UploadFile) -> str:
     if not dot: stem, ending = ending, "bin"
     clean = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "file"
     name = f"{clean}-{secrets.token_hex(4)}.{re.sub(r'[^a-z0-9]', '', ending.lower())[:8] or 'bin'}"
-    part = home.files / f".{name}.part"
     try:
-        with open(part, "xb") as out:
+        with replacing(home.files / name) as part, open(part, "xb") as out:
             while block := upload.file.read(1 << 20): out.write(block)
             out.flush()
             os.fsync(out.fileno())
-        os.replace(part, home.files / name)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise Problem(f"The upload could not be kept: {e.strerror}.", fix="Free some space and try again.",
             status=507) from e
     return name
@@ -170,9 +167,8 @@ def open_inside(root: Path, name: str) -> int:
 
 
 @rt("/files/{name:path}", methods=["GET"])
-def files_get(req: Request):
+def files_get(name: str):
     "A file of the workspace: pictures and PDF are shown, all else is downloaded, and nothing in it may run."
-    name = req.path_params["name"]
     try: found = open_inside(home.files, name)
     except FileNotFoundError: return Response("There is no such file.", 404)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -12,11 +12,11 @@ The cookie is got at /launch with a token that works once, within 60 seconds. It
 and the port, so it survives restarts and is worth nothing elsewhere; `sololith open --rotate` makes a new secret.
 Bodies are capped. Every answer carries a strict Content-Security-Policy; none carries a CORS header.
 """
-import asyncio, base64, hashlib, hmac, json, os, secrets, time as clock
+import asyncio, base64, hashlib, hmac, json, secrets, time as clock
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
-from .base import Problem, home
+from .base import Problem, home, replacing
 from .events import touched
 from .store import db
 
@@ -49,9 +49,7 @@ class Guard:
         "The secret and our host name, made at the first start; both stay the same after that."
         file, name = home.run / "secret", home.run / "host"
         if rotate or not file.exists():
-            part = file.with_suffix(".part")
-            part.write_text(secrets.token_urlsafe(32))
-            os.replace(part, file)
+            with replacing(file) as part: part.write_text(secrets.token_urlsafe(32))
         if not name.exists(): name.write_text(f"s{secrets.token_hex(4)}.localhost")
         self.secret = file.read_text().strip()
         self.name = f"{name.read_text().strip()}:{self.port}"
@@ -83,13 +81,15 @@ class Guard:
             if site not in ("", "same-origin", "none") or origin and origin != f"http://{host}":
                 raise Refused(403, "Another page tried to reach Sololith.",
                     "If that was you, open Sololith yourself: <code>sololith open</code>.")
-            if not origin and (scope["type"] == "websocket" or scope["method"] not in SAFE and not site and not bearer):
+            is_socket = scope["type"] == "websocket"
+            if not origin and (is_socket or scope["method"] not in SAFE and not site and not bearer):
                 raise Refused(403, "This request does not say which page it comes from.", "")
             if not (hmac.compare_digest(bearer.encode(), self.secret.encode())
                     or hmac.compare_digest(self.cookie_of(headers).encode(), self.cookie.encode())):
                 raise Refused(401, "Sololith does not know this browser yet.",
                     "In a terminal, run <code>sololith open</code>. It opens a page that lets this browser in.")
-        cap, length = MAX_UPLOAD if get(b"content-type").startswith("multipart/") else MAX_FORM, get(b"content-length")
+        cap = MAX_UPLOAD if get(b"content-type").startswith("multipart/") else MAX_FORM
+        length = get(b"content-length")
         if length and (not length.isdecimal() or int(length) > cap):
             raise Refused(413, "That is too much at once.", "Send a smaller file.")
         return cap

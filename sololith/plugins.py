@@ -9,7 +9,7 @@ two requests. Otherwise its file's problem is shown on a red card, and the versi
 restart that is the last good one from apps/.versions/. A plugin that was being loaded when the process died, twice,
 is left out until its file changes. This does not confine what a plugin may do: it runs as you.
 """
-import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, os, re, sys, threading, traceback, types
+import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, re, sys, threading, traceback, types
 from pathlib import Path
 from typing import Any
 import watchfiles
@@ -47,7 +47,8 @@ class Loader:
             broken.error, broken.description = str(e), e.details
             on_loop(mount)
             if name not in plugins and (versions := self.versions(name)):
-                with contextlib.suppress(Problem): self.load(name, versions[-1].read_text())  # the card shows the newer
+                try: self.load(name, versions[-1].read_text())
+                except Problem: pass  # the card shows the newer problem
             broadcaster.publish({"apps": ["plugins"], "problem": f"{sayable(name)}.py: {e.what}"})
 
     def load(self, name: str, source: str | None = None) -> None:
@@ -120,9 +121,8 @@ class Loader:
         if kept and kept[-1].stem.endswith(digest(source)): return
         folder = home.apps / ".versions" / name
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / ".part"
-        part.write_text(source)
-        os.replace(part, folder / f"{int(kept[-1].stem.split('-')[0]) + 1 if kept else 1:05}-{digest(source)}.py")
+        number_ = int(kept[-1].stem.split("-")[0]) + 1 if kept else 1
+        with replacing(folder / f"{number_:05}-{digest(source)}.py") as part: part.write_text(source)
 
     def crashes(self) -> dict[str, int]:
         "How often a text of a plugin has ended us."

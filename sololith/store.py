@@ -8,10 +8,10 @@
     with db.group("recipes", "import", "imported 3 recipes"): …   # one undo
     db.undo(entry_id)                                # a new entry with the inverse; undo of an undo is redo
 
-Each write is `db.change(table, before, after)`: the raw row, its search text and its journal entry, in one transaction.
-It goes by what the file says of its columns, so undo also works for an app that is not loaded. Writes share one
-connection and a lock; reads outside a transaction use a second one and never wait. A transaction may not contain
-`await`. The journal is append-only: triggers refuse anything else.
+Each write is `db.change(table, before, after)`: the raw row, its search text and its journal entry in one
+transaction. It goes by what the file says of its columns, so undo also works for an app that is not loaded. Writes
+share one connection and a lock; reads outside a transaction use a second one and never wait. A transaction may not
+contain `await`. The journal is append-only: triggers refuse anything else.
 """
 import asyncio, contextlib, json, os, re, threading
 from contextvars import ContextVar
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 import apsw
-from .base import Problem, did_you_mean
+from .base import Problem, did_you_mean, replacing
 from .fields import KINDS, Field, clip, fields_of, from_sql, to_sql, value_of
 
 actor: ContextVar[str] = ContextVar("actor", default="person")  # person, model, pipeline, schedule, cli, mcp
@@ -331,18 +331,15 @@ class Database:
 
     def copy_to(self, path: Path, source: Path | None = None) -> Path:
         "A whole, consistent copy of the database, made while others write; it is at `path` only once it is complete."
-        part = path.with_name(path.name + ".part")
-        part.unlink(missing_ok=True)
         try:
-            with (contextlib.closing(connect(source or self.path, apsw.SQLITE_OPEN_READONLY)) as old,
-                    contextlib.closing(apsw.Connection(str(part))) as new):  # synced by SQLite: synchronous=FULL
-                # one read transaction: writers do not disturb it
-                with new.backup("main", old, "main") as backup: backup.step(-1)
-                new.execute("PRAGMA journal_mode=DELETE")  # one file, readable where nothing can be written
-        except apsw.FullError as e:
-            part.unlink()
-            raise DISK_FULL from e
-        os.replace(part, path)
+            with replacing(path) as part:
+                part.unlink(missing_ok=True)
+                with (contextlib.closing(connect(source or self.path, apsw.SQLITE_OPEN_READONLY)) as old,
+                        contextlib.closing(apsw.Connection(str(part))) as new):
+                    # one read transaction: writers do not disturb it; synced by SQLite (synchronous=FULL)
+                    with new.backup("main", old, "main") as backup: backup.step(-1)
+                    new.execute("PRAGMA journal_mode=DELETE")  # one file, readable where nothing can be written
+        except apsw.FullError as e: raise DISK_FULL from e
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
