@@ -189,7 +189,7 @@ class BaseApp:
         if not (total := here.count(where, args)):
             return Div(self.nothing("q" in kept or any(k.startswith("f.") for k in kept)), **live)
         pages = -(-total // PAGE)
-        at = min(max(1, number(params.get("page", "1"))), pages)
+        at = min(max(1, number(params.get("page"))), pages)
         records = here(where, args, order, limit=PAGE, offset=(at - 1) * PAGE)
         columns, sort, heads = self.columns(), params.get("sort", ""), []
         labels = {n: target_of(self.fields[n]).labels(getattr(r, n) for r in records) for n in columns
@@ -415,11 +415,10 @@ class BaseApp:
 
         @get("/new")
         async def new_get(req: Request):
-            given = {n: v for n, v in req.query_params.items() if n in self.fields}
-            values = {n: f.blank() for n, f in self.fields.items()} | given
+            values = {n: f.blank() for n, f in self.fields.items()} | dict(req.query_params)
             if "hx-request" in req.headers: return self.form(values=values)
-            return *head(f"New {self.noun}", link_button(self.title, url, "plain")), Div(
-                self.form(values=values, then="page"), cls="card")
+            return (*head(f"New {self.noun}", link_button(self.title, url, "plain")),
+                Div(self.form(values=values, then="page"), cls="card"))
 
         @post("")
         async def insert_post(req: Request):
@@ -430,10 +429,9 @@ class BaseApp:
                 record_id, entry = done[0]["record_id"], 0  # the same form again: a double click, a repeated request
             else:
                 try:
-                    values = read_form(self.fields, form, [n for n in self.fields if n != "position"])
-                    values |= {n: v for n, v in self.here().fixed.items() if n not in form}
+                    given = read_form(self.fields, form, [n for n in self.fields if n != "position"])
                     cause.set(f"form {key}" if key else "")
-                    record_id = self.insert(values).id
+                    record_id = self.insert(self.here().fixed | given).id
                 except Problem as e: return form_again(e, self.form(None, form, e, key, then=then))
                 entry = db.last_id(name, record_id)
             if then == "page": return HtmxResponseHeaders(redirect=f"{url}/{record_id}"), ""
