@@ -4,10 +4,9 @@
     sololith journal --app recipes -n 5          sololith undo
     sololith new crud recipes title servings:int course:starter|main|dessert
 
-A verb is a function: its parameters are the arguments (keyword-only ones the flags), its docstring the help, what it
-returns is printed. A `shared` verb works on the open workspace: where a server owns it, the verb is run there (POST /cli
-with the secret as bearer token, over loopback), else here, with the lock held, so there is only ever one writer.
-Exit status: 0 done, 1 a problem, 2 wrong usage.
+A verb is a function: its parameters are the arguments (keyword-only ones the flags), its docstring the help, what
+it returns is printed. A `shared` verb is run in the server that owns the workspace (POST /cli with the secret), else
+here with the lock held, so there is only ever one writer. Exit status: 0 done, 1 a problem, 2 wrong usage.
 """
 import argparse, hmac, http.client, inspect, json, keyword, os, platform, re, shutil, sys, tempfile, time as clock, zipfile
 from pathlib import Path

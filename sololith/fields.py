@@ -4,8 +4,7 @@
     value_of(field, "2026-12-24")             # date(2026, 12, 24), or a Problem that says what to give
     to_sql(field, value), from_sql(field, value)
 
-One `Field` serves a record's column, a form's input, a tool's argument and a step's question.
-It does not draw anything: forms.py does.
+One `Field` serves a record's column, a form's input, a tool's argument and a step's question; forms.py draws it.
 """
 import inspect, json, math, re, types, typing
 from dataclasses import MISSING, dataclass, field, fields as dataclass_fields, is_dataclass
@@ -84,8 +83,8 @@ class KindOf(NamedTuple):
     format: str = ""
 
 
-# SQLite keeps a column's declared type as it is written, so the file itself says what a column means, and a changed type
-# can be told from a widened one (str → Email are both TEXT; str → date are not).
+# SQLite keeps a column's declared type as it is written, so the file itself says what a column means, and a changed
+# type can be told from a widened one (str → Email are both TEXT; str → date are not).
 KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
     choice=KindOf(noun="one of the choices", example="one of them"),
     file=KindOf("TEXT", "a file", "the name of a file in files/", "file"),

@@ -1,16 +1,16 @@
 """Who may talk to us: only the person's own browser on our own pages, and the command line, from this machine.
 
-One ASGI layer around everything, mounts and WebSockets included, which decides before a body is read:
+One ASGI layer around everything, WebSockets included, which decides before a body is read:
 
 1. exactly one Host, and it is ours (a random name under .localhost, so that no page on another port shares our
-   cookies, or 127.0.0.1 where a browser does not resolve such names): else 421;
-2. the request comes from our own page or from no page at all (Sec-Fetch-Site, Origin); a WebSocket must say its
-   Origin, an unsafe method must say one of the two: else 403;
-3. the cookie, or on the command line the secret as a bearer token, compared in constant time: else 401.
+   cookies, or 127.0.0.1 where a browser does not know such names): else 421;
+2. it comes from our own page or from none (Sec-Fetch-Site, Origin); a WebSocket must say its Origin, an unsafe
+   method one of the two: else 403;
+3. the cookie, or the secret as a bearer token, compared in constant time: else 401.
 
 The cookie is got at /launch with a token that works once, within 60 seconds. It is derived from the secret in .run/
-and the port, so it survives restarts and is worth nothing elsewhere; `sololith open --rotate` makes a new secret.
-Bodies are capped. Every answer carries a strict Content-Security-Policy; none carries a CORS header.
+and the port, so it survives restarts; `sololith open --rotate` makes a new secret. Bodies are capped. Every answer
+carries a strict Content-Security-Policy; none carries a CORS header.
 """
 import asyncio, base64, hashlib, hmac, json, secrets, time as clock
 from http.cookies import CookieError, SimpleCookie

@@ -3,11 +3,11 @@
     loader.start(safe=False)         # load every apps/*.py; `safe` loads none
     loader.load("recipes")           # load, or load again; raises Problem and leaves what was live alone
 
-A plugin is executed aside, in a thread with a time limit, with everything it contributes collected in a `Plugin`. Only
-if that works, no other plugin has its names, and its tables fit, does it take the old one's place, in one step, between
-two requests. Otherwise its file's problem is shown on a red card, and the version that was live stays live; after a
-restart that is the last good one from apps/.versions/. A plugin that was being loaded when the process died, twice,
-is left out until its file changes. This does not confine what a plugin may do: it runs as you.
+A plugin is executed aside, in a thread with a time limit. Only if that works, no other plugin has its names, and its
+tables fit, does it take the old one's place, in one step, between two requests. Otherwise its problem is shown on a
+red card, and the version that was live stays live; after a restart that is the last good one from apps/.versions/.
+One that was being loaded when the process died, twice, is left out until its file changes. This does not confine what
+a plugin may do: it runs as you.
 """
 import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, re, sys, threading, traceback, types
 from pathlib import Path
@@ -147,7 +147,7 @@ class Loader:
 
     def changed_files(self) -> list[str]:
         """The plugins whose files are new, changed or gone since this was asked last. The watcher only says when to ask,
-        at least once a second: a file saved before it was ready, or on a disk that tells nothing, is found all the same."""
+        at least once a second, so what it misses is found all the same."""
         before, self.files = self.files, {}
         for path in home.apps.glob("[!.]*.py"):
             try: facts = path.stat()

@@ -2,9 +2,8 @@
 
     serve(Path("~/sololith"), port=5001)      # until SIGTERM or Ctrl-C
 
-The order at the start: workspace, lock, database (checked), plugins, port, guard; then one line on standard output with
-the launch address, then a backup, in the background. The lock is held as long as we live, so a stale address in .run/
-is never trusted: whoever gets the lock is alone.
+The order at the start: workspace, lock, database (checked), plugins, port, guard; then one line on standard output
+with the launch address, then a backup. The lock is held as long as we live: whoever gets it is alone.
 """
 import asyncio, contextlib, fcntl, shutil, signal, socket as sockets, sys, traceback, webbrowser
 from typing import Any
@@ -199,8 +198,8 @@ def first_backup() -> None:
 
 
 def open_page(url: str) -> None:
-    """Open a launch address in the person's browser by way of a file of ours: an address on a command line could be read
-    by anyone on this machine. The file also offers 127.0.0.1, for browsers that do not know names under .localhost."""
+    """Open a launch address in the browser by way of a file of ours: anyone on this machine could read it from a
+    command line. The file also offers 127.0.0.1, for browsers that do not know names under .localhost."""
     plain = url.replace(url.split("/")[2], f"127.0.0.1:{url.split('/')[2].rpartition(':')[2]}")
     file = home.run / "launch.html"
     file.write_text(f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={url}">'
