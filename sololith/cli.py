@@ -5,8 +5,8 @@
     sololith new crud recipes title servings:int course:starter|main|dessert
 
 A verb is a function: its parameters are the arguments (keyword-only ones the flags), its docstring the help, what
-it returns is printed. A `shared` verb is run in the server that owns the workspace (POST /cli with the secret), else
-here with the lock held, so there is only ever one writer. Exit status: 0 done, 1 a problem, 2 wrong usage.
+it returns is printed. A `shared` verb is run in the server that owns the workspace (POST /cli with the secret),
+else here with the lock held, so there is only ever one writer. Exit status: 0 done, 1 a problem, 2 wrong usage.
 """
 import argparse, hmac, http.client, inspect, json, keyword, os, platform, re, shutil, sys, tempfile, time as clock, zipfile
 from pathlib import Path
@@ -235,6 +235,7 @@ def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
     if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
     singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"ies$", "y", name)))
     record, lines = "".join(map(str.capitalize, singular.split("_"))), ""
+    records = {app.record.__name__ for app in all_apps().values()}
     taken = {"id", "field", "str", "int", "float", "bool", "date", "datetime", "time"}
     for given in fields or ["title"]:
         field, _, kind_ = given.partition(":")
@@ -245,7 +246,7 @@ def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
         hint, choices = OF_TYPE.get(kind_.lower() or "str"), [json.dumps(choice) for choice in kind_.split("|")]
         if len(choices) > 1: hint = f"Literal[{', '.join(choices)}] = {choices[0]}"
         elif kind_ in ("", "str") and not lines: hint = "str"
-        elif not hint and kind_ in {app.record.__name__ for app in all_apps().values()}: hint = f"{kind_} | None = None"
+        elif not hint and kind_ in records: hint = f"{kind_} | None = None"
         if not hint:
             raise Problem(f"{clip(kind_)} is not a type of field.",
                 fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")

@@ -8,10 +8,10 @@
         def render_item(self, recipe): ...         # your row, instead of one cell per column
         def register_routes(self, rt): super().register_routes(rt); …
 
-The list's state is its address: q (search), sort (-field for descending), page, and f.FIELD for a filter. The first
-text field is the record's name. A field `profile` that points to a record limits the app to `store["profile"]`; a
-field `position` makes the order the person's own. Deleting a record empties the optional relations that point to it,
-in the same undo; a required one forbids it.
+The list's state is its address: q (search), sort (-field for descending), page, and f.FIELD for a filter. The
+first text field is the record's name. A field `profile` that points to a record limits the app to
+`store["profile"]`; a field `position` makes the order the person's own. Deleting a record empties the optional
+relations that point to it, in the same undo; a required one forbids it.
 """
 import csv, io, json, secrets
 from html import escape
@@ -214,7 +214,7 @@ class BaseApp:
             self.bulk_bar(kept, total, len(records)), **live)
 
     def row(self, record: Any, columns: list[str] | None = None, labels: Mapping = {}) -> Any:
-        "A record's row in the list: as text, with every value escaped, since FT would take 40 ms for fifty of them."
+        "A record's row in the list: as text, with every value escaped, since FT would take 40 ms for fifty."
         columns, url, drawn = columns or self.columns(), f"{self.url}/{record.id}", self.render_item(record)
         name = escape(clip(self.label({n: to_sql(f, getattr(record, n)) for n, f in self.fields.items()}
             | {"id": record.id}), 60))
@@ -293,8 +293,9 @@ class BaseApp:
         find = f"Search {self.title.lower()}"
         search = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder=find,
             aria_label=find, data_key="/"), cls="wide"), *filters, id=f"{self.name}-filter", cls="row grow",
-            action=self.url, hx_get=self.url, hx_trigger="input delay:150ms, submit", hx_target=f"#{self.name}-list",
-            hx_swap="morph:outerHTML", hx_replace_url="true", hx_sync="this:replace")
+            action=self.url, hx_get=self.url, hx_trigger="input delay:150ms, submit",
+            hx_target=f"#{self.name}-list", hx_swap="morph:outerHTML", hx_replace_url="true",
+            hx_sync="this:replace")
         menu = lambda picture, name, *items: Details(Summary(icon(picture), role="button", cls="quiet icon-only",
             aria_label=name), Div(*items), cls="menu")
         boxes = [Label(Input(type="checkbox", name="columns", value=n, checked=n in columns), f.label)
@@ -362,8 +363,8 @@ class BaseApp:
             cls="editing", id=f"{self.name}-{record_id}")
 
     def merged(self, record_id: int, values: dict, version: int) -> dict:
-        """What a form changes, given what others changed since it was opened: a field left alone keeps the newer value.
-        Raises Problem (409) where both changed the same field."""
+        """What a form changes, given what others changed since it was opened: a field left alone keeps the newer
+        value. Raises Problem (409) where both changed the same field."""
         now, base = self.table.row(record_id), {}
         which = [self.name, record_id, version]
         later = db.entries("app=? AND record_id=? AND id>?", which, limit=-1) if version else []

@@ -154,8 +154,8 @@ def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c
 
 
 def value_of(field: Field, value: Any) -> Any:
-    """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional field,
-    and the default elsewhere. Raises Problem, which names the field, the value and what would do."""
+    """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional
+    field, and the default elsewhere. Raises Problem, which names the field, the value and what would do."""
     if isinstance(value, str):
         value = keepable(field, value if field.kind in ("long", "markdown", "json") else value.strip())
     if value is None or value == "" and not isinstance(value, JsonText):

@@ -3,13 +3,14 @@
     loader.start(safe=False)         # load every apps/*.py; `safe` loads none
     loader.load("recipes")           # load, or load again; raises Problem and leaves what was live alone
 
-A plugin is executed aside, in a thread with a time limit. Only if that works, no other plugin has its names, and its
-tables fit, does it take the old one's place, in one step, between two requests. Otherwise its problem is shown on a
-red card, and the version that was live stays live; after a restart that is the last good one from apps/.versions/.
-One that was being loaded when the process died, twice, is left out until its file changes. This does not confine what
-a plugin may do: it runs as you.
+A plugin is executed aside, in a thread with a time limit. Only if that works, no other plugin has its names, and
+its tables fit, does it take the old one's place, in one step, between two requests. Otherwise its problem is shown
+on a red card, and the version that was live stays live; after a restart that is the last good one from
+apps/.versions/. One that was being loaded when the process died, twice, is left out until its file changes. This
+does not confine what a plugin may do: it runs as you.
 """
-import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, re, sys, threading, traceback, types
+import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, re, sys, threading, traceback
+import types
 from pathlib import Path
 from typing import Any
 import watchfiles
