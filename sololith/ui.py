@@ -363,13 +363,13 @@ ICONS = dict(plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-1
     sun="M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1 1M18 18l1 1M5 19l1-1M18 6l1-1",
     trash="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13", pencil="M4 20l1-4L16 5l3 3L8 19z",
     grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01", columns="M4 5h16v14H4zM10 5v14M15 5v14",
-    more="M4.7 11.7h.6v.6h-.6zM11.7 11.7h.6v.6h-.6zM18.7 11.7h.6v.6h-.6z", close="M6 6l12 12M18 6L6 18",
-    help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01", undo="M8 5L4 9l4 4M4 9h10a6 6 0 0 1 0 12h-3")
+    more="M5 12h.01M12 12h.01M19 12h.01",
+    help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01")
 STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
 FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
     '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))
-HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, selfRequestsOnly=True, includeIndicatorStyles=False,
-    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0, globalViewTransitions=False,
+HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, includeIndicatorStyles=False,
+    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0,
     responseHandling=[{"code": "204", "swap": False}, {"code": "...", "swap": True}]))
 
 
