@@ -23,201 +23,186 @@ from .events import changed
 from .fields import clip
 from .store import db, store
 
-# Stone and teal: one accent, seven tones, both themes. Sizes in rem; 8 px rhythm.
-STYLE = """
-:root:root:root { --paper: light-dark(#fbfaf8, #181716); --card: light-dark(#fff, #201f1d);
-  --line: light-dark(#e6e3dd, #34322f);
-  --ink: light-dark(#22201d, #e9e6e1); --muted: light-dark(#6b665f, #a39d94);
-    --accent: light-dark(#0f6b62, #4fc3b5);
-  --soft: light-dark(#e3f0ee, #1d3431); --hover: light-dark(#f3f1ed, #292725); --bad: light-dark(#b3261e, #f2908a);
-  --on-accent: light-dark(#fff, #10211f); --shade: 0 1px 2px #0000000d, 0 8px 28px #0000001f;
-  --pico-font-family: -apple-system, "Segoe UI", Inter, Cantarell, "Noto Sans", "Liberation Sans", system-ui,
-    sans-serif;
-  --pico-font-size: 100%; --pico-line-height: 1.5; --pico-border-radius: .45rem; --pico-spacing: 1rem;
-    --pico-typography-spacing-vertical: .75rem;
-  --pico-background-color: var(--paper); --pico-color: var(--ink); --pico-muted-color: var(--muted);
-    --pico-muted-border-color: var(--line);
-  --pico-primary: var(--accent); --pico-primary-background: var(--accent); --pico-primary-border: var(--accent);
-    --pico-primary-inverse: var(--on-accent);
-  --pico-primary-hover: var(--accent); --pico-primary-hover-background: var(--accent);
-    --pico-primary-hover-border: var(--accent); --pico-primary-underline: transparent;
-  --pico-secondary-background: var(--hover); --pico-secondary-border: var(--line);
-    --pico-secondary-inverse: var(--ink); --pico-switch-background-color: var(--pico-form-element-border-color);
-  --pico-primary-focus: color-mix(in srgb, var(--accent) 35%, transparent);
-    --pico-card-background-color: var(--card); --pico-code-background-color: var(--hover);
-    --pico-code-color: var(--ink);
-  --pico-form-element-background-color: var(--card);
-    --pico-form-element-border-color: light-dark(#c9c4bb, #4b4844);
-    --pico-form-element-active-background-color: var(--card);
-  --pico-form-element-spacing-vertical: .38rem; --pico-form-element-spacing-horizontal: .65rem;
-    --pico-form-element-color: var(--ink);
-  --pico-form-element-placeholder-color: var(--muted); --pico-h1-color: var(--ink); --pico-h2-color: var(--ink);
-    --pico-h3-color: var(--ink); --pico-table-border-color: var(--line); }
-html { scrollbar-color: var(--line) transparent; }
+# Our tones under Pico's names.
+PICO = "".join(f"--pico-{name}: var(--{tone}); " for tone, names in dict(
+    ink="color form-element-color secondary-inverse", dim="muted-color form-element-placeholder-color",
+    accent="primary primary-background primary-hover primary-hover-background", soft="primary-focus",
+    paper="primary-inverse", line="muted-border-color", hover="secondary-background",
+    edge="form-element-border-color switch-background-color secondary-border",
+    card="form-element-background-color form-element-active-background-color").items() for name in names.split())
+# Stone and teal: one accent, both themes; lines are glass; sizes in rem.
+STYLE = ":root:root { " + PICO + """
+  --paper: light-dark(#fbfaf8, #181716); --card: light-dark(#fff, #201f1d); --ink: light-dark(#22201d, #e9e6e1);
+  --dim: light-dark(#6b665f, #a39d94); --edge: light-dark(#c9c4bb, #4b4844); --bad: light-dark(#b3261e, #f2908a);
+  --accent: light-dark(#0f6b62, #4fc3b5); --soft: #3ba2; --hover: #9982; --line: #9983;
+  --shade: 0 8px 28px #0002; --pico-border-radius: .45rem;
+  --pico-font-family: "Segoe UI", Inter, Cantarell, "Noto Sans", "Liberation Sans", system-ui;
+  --pico-typography-spacing-vertical: .75rem;
+  --pico-form-element-spacing-vertical: .38rem; --pico-form-element-spacing-horizontal: .75rem;
+  background: var(--paper); font-size: 100%; scrollbar-color: var(--line) transparent }
 body { display: grid; grid-template: "nav top panel" auto "nav main panel" 1fr / 14rem minmax(0, 1fr) auto;
-  min-height: 100dvh; font-size: .9375rem; -webkit-font-smoothing: antialiased; }
-h1, h2, h3 { letter-spacing: -.015em; font-weight: 640; margin: 0; text-wrap: balance; }
-  h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.1rem; } h3 { font-size: .95rem; }
-a { text-underline-offset: .2em; } small, .small { font-size: .8125rem; } .muted { color: var(--muted); }
-  .error { color: var(--bad); } .number, time { font-variant-numeric: tabular-nums; } time { white-space: nowrap; }
-svg.icon { width: 1.1em; height: 1.1em; fill: none; stroke: currentColor; stroke-width: 1.7; stroke-linecap: round;
-  stroke-linejoin: round; vertical-align: -.18em; flex: none; }
-button, [role=button], [type=button], input, select, textarea { font-size: .9375rem; }
-  button, a[role=button], summary[role=button] { display: inline-flex; gap: .4rem; align-items: center;
-  justify-content: center; }
-button, [role=button], [type=button], [type=submit] { width: auto; margin: 0; font-weight: 550;
-  padding: .38rem .8rem; }
-.plain, [role=button].plain { background: none; border-color: transparent; color: inherit; font-weight: 450;
-  box-shadow: none; } .plain:hover { background: var(--hover); border-color: transparent; color: var(--ink); }
-.quiet, [role=button].quiet { background: var(--card); border-color: var(--pico-form-element-border-color);
-  color: var(--ink); font-weight: 450; } .quiet:hover { background: var(--hover); border-color: var(--muted);
-  color: var(--ink); }
-.danger { color: var(--bad) !important; } .icon-only { padding: .38rem .5rem; line-height: 1.3; }
-  kbd { background: var(--hover); color: var(--muted); font-size: .75rem; padding: .1rem .35rem;
-  border: 1px solid var(--line); border-radius: .3rem; }
-:focus-visible { outline: 2px solid var(--accent) !important; outline-offset: 1px; box-shadow: none !important; }
-.skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; top: .5rem; z-index: 60;
-  background: var(--card); padding: .5rem 1rem; }
-.row, .bar { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; } .grow { flex: 1; min-width: 0; }
-  .bar { margin-bottom: 1rem; } .bar input, .bar select { margin: 0; width: auto; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
-  .tile { text-decoration: none; color: var(--ink); display: grid; gap: .35rem; align-content: start; }
-  .tile > * { margin: 0 !important; } .tile:hover { border-color: var(--accent); }
-.stack { display: grid; gap: 1rem; } .chip { display: inline-block; padding: .05rem .55rem; border-radius: 1rem;
-  background: color-mix(in srgb, var(--ink) 7%, transparent); font-size: .8125rem; white-space: nowrap; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: 1.25rem; margin: 0;
-  box-shadow: none; } .card.bad { border-color: var(--bad); } .card > h2 { margin-bottom: .75rem; }
-#nav { grid-area: nav; position: sticky; top: 0; height: 100dvh; overflow-y: auto; padding: 1rem .75rem;
-  border-right: 1px solid var(--line); display: block; }
-#nav .brand { display: flex; align-items: center; gap: .55rem; padding: .15rem .55rem 1rem; font-weight: 680;
-  letter-spacing: -.02em; color: var(--ink); text-decoration: none; font-size: 1.05rem; }
-  .brand svg { width: 1.05rem; height: 1.4rem; fill: var(--accent); }
-#nav h2 { font-size: .75rem; font-weight: 550; color: var(--muted); padding: .9rem .6rem .25rem; letter-spacing: 0;
-  } #nav ul { display: block; margin: 0; padding: 0; } #nav li { list-style: none; padding: 0; display: block; }
-#nav li a { display: flex; gap: .6rem; align-items: center; padding: .32rem .6rem; margin: 0;
-  border-radius: .45rem; color: var(--ink); text-decoration: none; font-size: .9375rem; }
-  #nav li a:hover { background: var(--hover); }
-#nav li a[aria-current] { background: var(--soft); color: var(--accent); font-weight: 580; }
-  .mono { width: 1.35rem; height: 1.35rem; border-radius: .35rem; background: var(--hover); color: var(--muted);
-  display: grid; place-items: center; font-size: .72rem; font-weight: 650; flex: none; }
-  a[aria-current] .mono { background: var(--accent); color: var(--on-accent); }
-#top { grid-area: top; display: flex; align-items: center; gap: .35rem; padding: .6rem 1.75rem; }
-  #top .find { color: var(--muted); min-width: min(22rem, 40vw); justify-content: space-between;
-  white-space: nowrap; } .find span { overflow: hidden; text-overflow: ellipsis; }
-main { grid-area: main; padding: .5rem 1.75rem 5rem !important; max-width: 82rem; width: 100%; }
-  .head { display: flex; gap: .5rem; align-items: center; margin-bottom: 1rem; flex-wrap: wrap; min-height: 2.4rem;
-  } .head h1 { flex: 1; min-width: 8rem; overflow-wrap: anywhere; }
-#panel { grid-area: panel; width: 20rem; border-left: 1px solid var(--line); position: sticky; top: 0;
-  height: 100dvh; overflow-y: auto; padding: 1rem; display: none; margin: 0; }
-  body.panel-open #panel { display: block; }
-.table { overflow-x: auto; border: 1px solid var(--line); border-radius: .7rem; background: var(--card); }
-  table { margin: 0; --pico-background-color: transparent; }
-  th, td { padding: .5rem .75rem; border-bottom: 1px solid var(--line); }
-  tbody tr:last-child > * { border-bottom: 0; }
-thead th { --pico-border-width: 1px; font-size: .8125rem; font-weight: 550; color: var(--muted);
-  white-space: nowrap; } thead a { color: inherit; text-decoration: none; }
-  thead a:hover, th[aria-sort] a { color: var(--ink); }
-  thead select { margin: .2rem 0 0; min-width: 9rem; font-weight: 450; }
-  td.number, th.number { text-align: right; } td { max-width: 26rem; overflow-wrap: break-word; }
-tbody tr:hover, tbody tr:focus { background: var(--hover); } tr:focus { outline-offset: -2px; }
-  tr.done td a.title, tr.done td.text { color: var(--muted); text-decoration: line-through; }
-  a.title { color: var(--ink); font-weight: 500; text-decoration: none; } a.title:hover { color: var(--accent); }
-td.tight, th.tight { width: 1px; white-space: nowrap; padding-inline: .6rem; }
-  td .acts { display: flex; gap: 0; justify-content: flex-end; opacity: .25; transition: opacity .1s; }
-  tr:hover .acts, tr:focus-within .acts { opacity: 1; } .acts button, .acts a { padding: .2rem .4rem; }
-  td input, td select, td textarea { margin: 0 !important; }
-  td small.error { display: block; margin: .2rem 0 0 !important; } td .row { flex-wrap: nowrap; }
-.grip { cursor: grab; color: var(--muted); touch-action: none; } [type=checkbox] { margin: 0; }
-  [type=checkbox]:not([role=switch]) { width: 1.1rem; height: 1.1rem; flex: none; border-radius: .25rem;
-  border-width: 1px; } [type=search] { --pico-border-radius: .45rem; }
-  ::-webkit-search-cancel-button { filter: grayscale(1); }
-#bulk { display: none; position: sticky; bottom: 1rem; z-index: 5; margin: 1rem auto 0; width: fit-content;
-  max-width: 100%; background: var(--card); border: 1px solid var(--line); border-radius: .8rem;
-  padding: .5rem .75rem; box-shadow: var(--shade); } #bulk select, #bulk label { margin: 0; width: auto; }
-  #bulk label, #bulk span { display: flex; gap: .5rem; align-items: center; }
-body:has([name=ids]:checked) #bulk { display: flex; }
-  .pager { display: flex; gap: .5rem; align-items: center; margin-top: .75rem; color: var(--muted); }
-.empty { text-align: center; padding: 3.5rem 1.5rem; color: var(--muted); }
-  .empty h2 { color: var(--ink); margin-bottom: .4rem; }
-  .empty .row { justify-content: center; margin-top: 1.25rem; }
-.field { margin-bottom: .9rem; } .field > label { font-weight: 550; font-size: .875rem; margin-bottom: .2rem; }
-  .field label .muted { font-weight: 400; } .field input, .field select, .field textarea { margin-bottom: .15rem; }
-  .field small { display: block; margin: 0; color: var(--muted); } .field small.error { color: var(--bad); }
-.field.bool { display: flex; flex-direction: row-reverse; justify-content: flex-end; gap: .6rem;
-  align-items: center; flex-wrap: wrap; } .field.bool > label { margin: 0; }
-  .fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 0 1.25rem; }
-  .fields > .long, .fields > .markdown, .fields > .json, .fields > .field:first-child { grid-column: 1 / -1; }
-details.menu { position: relative; margin: 0; } details.menu > summary { list-style: none; margin: 0 !important; }
-  details.menu > summary::after { display: none; } details.menu > div { position: absolute; right: 0; z-index: 20;
-  min-width: 13rem; background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
-  box-shadow: var(--shade); padding: .4rem; max-height: 60vh; overflow-y: auto; }
-.menu > div > a, .menu > div button, .menu label { display: flex; justify-content: flex-start; gap: .6rem;
-  width: 100%; text-align: left; padding: .35rem .6rem; border-radius: .4rem; color: var(--ink);
-  text-decoration: none; background: none; border: 0; font-weight: 450; margin: 0; }
-  .menu > div > a:hover, .menu > div button:hover, .menu label:hover { background: var(--hover); }
-  details:not(.menu) { margin: 0; padding: 0; border: 0; } details:not(.menu) > summary { width: fit-content; }
-  .card > details { margin-bottom: .75rem !important; }
-dialog { padding: 1rem; backdrop-filter: none; background: #0006; }
-  dialog > article { max-width: 44rem; width: 100%; padding: 1.5rem; border-radius: .9rem; background: var(--card);
-  box-shadow: var(--shade); margin: 0; max-height: calc(100dvh - 2rem); } .actions > * { margin: 0 !important; }
-  dialog h2 { margin-bottom: 1rem; } dialog footer, .actions { display: flex; align-items: center; gap: .5rem;
-  justify-content: flex-end; margin: 1rem 0 0; padding: 0; border: 0; background: none; }
-#palette > article { padding: .75rem; align-self: start; margin-top: 10vh; } #palette input { margin: 0 0 .5rem; }
-  #palette-results { max-height: 55vh; overflow-y: auto; }
-  #palette [role=option] { display: flex; gap: .75rem; width: 100%; padding: .5rem .7rem; border: 0;
-  background: none; color: var(--ink); text-decoration: none; border-radius: .45rem; font-weight: 450;
-  text-align: left; justify-content: space-between; }
-  #palette [aria-selected=true] { background: var(--soft); color: var(--accent); }
-#toasts { position: fixed; left: 50%; translate: -50%; bottom: 1.25rem; z-index: 50; display: grid; gap: .5rem;
-  width: max-content; max-width: calc(100vw - 2rem); }
-  .toast { display: flex; gap: 1rem; align-items: center; background: light-dark(#22201d, #efece7);
-  color: light-dark(#fbfaf8, #1c1b19); padding: .55rem .6rem .55rem 1rem; border-radius: .6rem;
-  box-shadow: var(--shade); animation: rise .15s; } .toast.bad { background: var(--bad); color: var(--paper); }
-  .toast button { background: none; border: 0; color: inherit; padding: .2rem .5rem; font-weight: 650; }
-@keyframes rise { from { opacity: 0; translate: 0 .5rem; } }
-  #banner { display: none; position: fixed; top: .6rem; left: 50%; translate: -50%; z-index: 55;
-  width: max-content; max-width: calc(100vw - 2rem); background: var(--bad); color: var(--paper);
-  padding: .5rem 1rem; border-radius: .6rem; box-shadow: var(--shade); text-align: center; }
-  body.offline #banner { display: block; }
-.log { margin: 0; padding: 0; } .log li { list-style: none; padding: .55rem 0;
-  border-bottom: 1px solid var(--line); margin: 0; } .log li:last-child { border: 0; }
-  .log .row { gap: .2rem .6rem; } .log button { min-height: 1.6rem !important; padding: .1rem .45rem;
-  font-size: .8125rem; } .gone > :first-child { color: var(--muted); text-decoration: line-through; }
-  .diff td, .diff th { padding: .25rem .5rem; font-size: .8125rem; vertical-align: top; }
-  .diff del { color: var(--bad); text-decoration-thickness: 1px; }
-  .diff ins { color: var(--accent); text-decoration: none; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .75rem; margin: .5rem 0; font-size: .8125rem; }
-  .prose { max-width: 44rem; overflow-wrap: break-word; } .prose > :first-child { margin-top: 0; }
-  blockquote > :last-child { margin: 0; } .empty details { text-align: left; }
-  iframe.foreign { width: 100%; min-height: 16rem; border: 1px solid var(--line); border-radius: .5rem;
-  background: #fff; } .htmx-request.spins, .htmx-request .spins { opacity: .5; pointer-events: none; }
-  .sortable-ghost { opacity: .4; }
-.only-narrow { display: none; } progress { accent-color: var(--accent); }
-@media (max-width: 75rem) { body.panel-open #panel { display: none; }
-  body.panel-over #panel { display: block; position: fixed; inset: 0 0 0 auto; z-index: 40;
-  background: var(--paper); box-shadow: var(--shade); width: min(22rem, 92vw); } }
-@media (max-width: 48rem) { body { grid-template: "top" auto "main" 1fr / minmax(0, 1fr); }
-  .only-narrow { display: inline-flex; } #nav { display: none; position: fixed; inset: 0 auto 0 0; width: 16rem;
-  z-index: 40; background: var(--paper); box-shadow: var(--shade); } body.nav-over #nav { display: block; }
-  main { padding: .25rem 1rem 6rem !important; } #top { padding: .5rem 1rem; }
-  #top .find { min-width: 0; flex: 1; } #top kbd, #top .grow, #top [data-key] { display: none; }
-  #top summary { max-width: 8.5rem; white-space: nowrap; overflow: hidden; } h1 { font-size: 1.35rem; }
-  button, [role=button], .plain { min-height: 2.5rem; } .rows { border: 0; background: none; overflow: visible; }
-    .rows table, .rows tbody { display: block; } .rows thead { display: none; }
-    .rows tr { display: grid; grid-template-columns: auto 1fr auto; gap: .1rem .6rem; background: var(--card);
-    border: 1px solid var(--line); border-radius: .7rem; padding: .6rem .75rem; margin-bottom: .6rem;
-    align-items: center; } .rows td { border: 0; padding: 0; max-width: none; text-align: left !important;
-    grid-column: 2; } .rows td.tight { grid-column: auto; width: auto; padding: 0; }
-    .rows td.check { grid-column: 1; grid-row: 1; } .rows td.first { grid-column: 2; grid-row: 1; }
-    .rows td.acting { grid-column: 3; grid-row: 1; } .rows td.gripping { display: none; }
-    .rows td[data-label]:not(.first)::before { content: attr(data-label) "  "; color: var(--muted);
-    font-size: .8125rem; } .rows td.void { display: none; } td .acts { opacity: 1; }
-    .editing td { grid-column: 1 / -1 !important; grid-row: auto !important; padding: .2rem 0 !important; }
-    .bar form { display: contents; } .bar .wide { flex: 1 1 55%; } .bar .wide input { width: 100%; }
-    .bar select { order: 1; flex: 1 1 8rem; } }
-@media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
-@media print { #nav, #top, #panel, #bulk, #toasts, .acts, .bar { display: none !important; }
-  body { display: block; } }
+  min-height: 100dvh; font-size: .9375rem; overflow-wrap: break-word; -webkit-font-smoothing: antialiased }
+
+/* words */
+h1, h2, h3 { margin: 0 0 .75rem; color: var(--ink); font-size: 1.1rem; font-weight: 640;
+  letter-spacing: -.015em; text-wrap: balance }
+h1 { font-size: 1.6rem }
+a { text-decoration: none }
+main :is(p, td, li) > a:hover { text-decoration: underline }
+small, .small, .chip, .diff, .log button, thead th, pre { font-size: .8125rem }
+time, .number { font-variant-numeric: tabular-nums }
+.number { text-align: right }
+.chip { display: inline-block; padding: 0 .5rem; border-radius: 1rem; background: var(--hover) }
+.icon { width: 1.1em; height: 1.1em; flex: none; vertical-align: -.18em; fill: none; stroke: currentColor;
+  stroke-width: 1.7; stroke-linecap: round; stroke-linejoin: round }
+code, kbd, pre { background: var(--hover); color: var(--ink) }
+kbd, .mono, #nav h2 { font-size: .75rem }
+kbd { padding: .1rem .35rem }
+pre { padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere }
+blockquote { padding-block: 0 }
+.prose { max-width: 44rem }
+
+/* what is pressed */
+:is(button, [role=button]) { display: inline-flex; gap: .4rem; align-items: center; justify-content: center;
+  width: auto; margin: 0; font-size: inherit; font-weight: 550 }
+.plain, .quiet { color: var(--ink); font-weight: 450; &:hover { background: var(--hover) } }
+.plain { background: none; border-color: transparent }
+.quiet { background: var(--card); border-color: var(--edge) }
+.icon-only { padding-inline: .5rem }
+:focus-visible { outline: 2px solid var(--accent) !important; box-shadow: none !important }
+.skip { position: absolute; z-index: 60; padding: .5rem; background: var(--card); &:not(:focus) { left: -99rem } }
+input, select, textarea { font-size: inherit }
+[type=checkbox] { flex: none; margin: 0; border-width: 1px; border-radius: .25rem }
+[type=file] { --pico-spacing: 1rem }
+[type=search] { border-radius: .45rem }
+::-webkit-search-cancel-button { filter: grayscale(1) }
+:is(.row, .bar) :is(select, input:not([type=checkbox])) { width: auto }
+
+.muted, .empty, .find, .grip, .mono, .pager, kbd, #nav h2, thead th, thead a { color: var(--dim) }
+.chip, .find, .number, .tight, time, summary, thead th { white-space: nowrap }
+
+/* boxes */
+.row, .bar, .field, .menu, th, td, li, dialog { --pico-spacing: 0rem }
+.row, .bar, .head, .pager, .actions, .bool, .toast, .brand, dialog footer, #top, #bulk :is(label, span) {
+  display: flex; gap: .5rem; align-items: center }
+.row, .bar, .head { flex-wrap: wrap }
+.bar, .head { margin-bottom: 1rem }
+.grow { flex: 1; min-width: 0 }
+.stack, .tiles, .fields, #toasts { display: grid; gap: 1rem }
+.tiles, .fields { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
+.card, .table, #bulk, .menu > div, dialog > article { background: var(--card); border: 1px solid var(--line);
+  border-radius: .7rem }
+.card { padding: 1.25rem; &.bad { border-color: var(--bad) } > details { margin-bottom: .75rem } }
+.tile { display: grid; gap: .35rem; align-content: start; color: var(--ink); > * { margin: 0 !important }
+  &:hover { border-color: var(--accent) } }
+.empty { padding: 3.5rem 1.5rem; text-align: center; details { text-align: left }
+  .row { justify-content: center; margin-top: 1rem } }
+.foreign { width: 100%; min-height: 16rem; background: #fff }
+#bulk, .menu > div, dialog > article, .toast, #banner { box-shadow: var(--shade) }
+
+/* the shell */
+#nav, #panel { position: sticky; top: 0; z-index: 40; height: 100dvh; padding: 1rem .75rem; overflow-y: auto;
+  background: var(--paper) }
+#nav { grid-area: nav; display: block; border-right: 1px solid var(--line);
+  ul, li { display: block; margin: 0; padding: 0 }
+  h2 { margin: 0; padding: 1rem .6rem .2rem } }
+.brand { padding: 0 .6rem 1rem; color: var(--ink); font-size: 1rem; font-weight: 680;
+  svg { height: 1.4rem; fill: var(--accent) } }
+:is(#nav li a, .menu div :is(a, button, label), [role=option]) { display: flex; gap: .6rem; align-items: center;
+  justify-content: start; width: 100%; margin: 0; padding: .35rem .6rem; border: 0; border-radius: .45rem;
+  background: none; color: var(--ink); font-weight: 450; &:hover { background: var(--hover) }
+  &[aria-current], &[aria-selected=true] { background: var(--soft); color: var(--accent); font-weight: 580 }
+  small { margin-left: auto } }
+.mono { display: grid; place-items: center; width: 1.35rem; height: 1.35rem; flex: none; border-radius: .35rem;
+  background: var(--hover); font-weight: 650;
+  [aria-current] & { background: var(--accent); color: var(--paper) } }
+.danger, .error, small.error { color: var(--bad) }
+#top { grid-area: top; padding: .6rem 1.75rem }
+.find { flex: 0 1 22rem; justify-content: space-between; span { overflow: hidden; text-overflow: ellipsis } }
+#main { grid-area: main; max-width: 82rem; padding: .5rem 1.75rem 5rem }
+.head h1 { flex: 1; min-width: 8rem; margin: 0 }
+#panel { grid-area: panel; width: 20rem; border-left: 1px solid var(--line) }
+:not(.panel-open) > #panel, :not(.offline) > #banner, body:not(:has([name=ids]:checked)) #bulk,
+  .only-narrow, .menu > summary::after { display: none }
+
+/* tables */
+.table { overflow-x: auto }
+table { margin: 0 }
+th, td { padding: .5rem .75rem; border-bottom: 1px solid var(--line); background: none }
+tbody tr:last-child > *, .log li:last-child { border: 0 }
+td { max-width: 26rem; .row { flex-wrap: nowrap } }
+thead { a:hover, [aria-sort] a { color: var(--ink) }
+  select { min-width: 9rem; margin-top: .2rem; border-width: 1px; font-weight: 450 } }
+tbody tr:is(:hover, :focus) { background: var(--hover); outline-offset: -2px }
+.title { color: var(--ink); font-weight: 500 }
+.done :is(.title, .text), .gone > :first-child { color: var(--dim); text-decoration: line-through }
+.tight { width: 1px }
+.acts { display: flex; justify-content: end; opacity: .25; button { padding: .2rem .4rem } }
+tr:is(:hover, :focus-within) .acts { opacity: 1 }
+.grip { cursor: grab; touch-action: none }
+.sortable-ghost { opacity: .4 }
+.pager { margin-top: .75rem }
+#bulk { position: sticky; bottom: 1rem; z-index: 5; width: fit-content; margin: 1rem auto 0;
+  padding: .5rem .75rem }
+
+/* forms */
+.field { margin-bottom: .9rem; > label { margin-bottom: .2rem; font-size: .875rem; font-weight: 550 }
+  label .muted { font-weight: 400 } small { display: block; margin-top: .15rem }
+  small:not(.error) { color: var(--dim) } }
+.fields { gap: 0 1rem; > :is(.long, .markdown, .json, :first-child) { grid-column: 1 / -1 } }
+.bool label { order: 1; margin: 0 }
+.actions, dialog footer { justify-content: end; margin: 1rem 0 0; padding: 0; border: 0; background: none }
+
+/* what lies on top */
+.menu { position: relative;
+  > div { position: absolute; right: 0; z-index: 20; min-width: 13rem; max-height: 60vh; padding: .4rem;
+    overflow-y: auto } }
+:not(.menu) > summary { width: fit-content; --pico-spacing: 1rem }
+dialog { padding: 1rem; background: #0006; backdrop-filter: none;
+  > article { max-height: 90dvh; padding: 1.5rem } }
+#palette > article { align-self: start; margin-top: 10vh; padding: .75rem }
+#palette-results { max-height: 55vh; margin-top: .5rem; overflow-y: auto }
+#toasts, #banner { position: fixed; left: 50%; z-index: 50; width: max-content; max-width: 94vw;
+  translate: -50% }
+#toasts { bottom: 1rem }
+#banner { top: .6rem }
+.toast, #banner { padding: .5rem 1rem; border-radius: .6rem; background: var(--ink); color: var(--paper);
+  transition: opacity .2s; @starting-style { opacity: 0 } }
+.toast button { padding: .2rem .5rem; background: none; border: 0; color: inherit }
+.toast.bad, #banner { background: var(--bad) }
+
+/* the journal */
+.log { padding: 0; li { display: block; margin: 0; padding: .55rem 0; border-bottom: 1px solid var(--line) }
+  .row { gap: 0 .5rem } button { min-height: 1.6rem; padding: .1rem .45rem } }
+.diff { :is(td, th) { padding: .25rem .5rem; vertical-align: top } del { color: var(--bad) }
+  ins { color: var(--accent) } }
+.htmx-request.spins, .htmx-request .spins { opacity: .5; pointer-events: none }
+
+@media (max-width: 75rem) {
+  #panel { display: none; position: fixed; right: 0; max-width: 90vw; box-shadow: var(--shade);
+    .panel-over > & { display: block } } }
+@media (max-width: 48rem) {
+  body { grid-template: "top" auto "main" 1fr / minmax(0, 1fr) }
+  #main, #top { padding-inline: 1rem }
+  .only-narrow { display: inline-flex }
+  #nav { position: fixed; width: 16rem; box-shadow: var(--shade) }
+  :not(.nav-over) > #nav, #top :is(kbd, .grow, [data-key]), .rows thead, .gripping, .rows .void { display: none }
+  #top summary { max-width: 8.5rem; overflow: hidden }
+  h1 { font-size: 1.35rem }
+  button, [role=button] { min-height: 2.5rem }
+  .rows { border: 0; background: none; table, tbody { display: block }
+    tr { display: grid; grid-template-columns: auto 1fr auto; gap: 0 .6rem; align-items: center;
+      margin-bottom: .6rem; padding: .6rem .75rem; border: 1px solid var(--line); border-radius: .7rem;
+      background: var(--card) }
+    td { grid-column: 2; padding: 0; border: 0; text-align: left }
+    .tight { width: auto }
+    .check, .first, .acting { grid-row: 1 } .check { grid-column: 1 } .acting { grid-column: 3 }
+    [data-label]:not(.first)::before { content: attr(data-label) "  "; color: var(--dim); font-size: .8125rem } }
+  .acts { opacity: 1 }
+  .rows .editing td { grid-column: 1 / -1; grid-row: auto; padding: .2rem 0 }
+  .bar { form { display: contents } .wide { flex: 1 1 55%; input { width: 100% } }
+    select { flex: 1 1 8rem; order: 1 } } }
+@media print { body > :not(main), #bulk, .acts, .bar { display: none !important } body { display: block } }
 """
 
 SCRIPT = """
