@@ -206,138 +206,178 @@ dialog { padding: 1rem; background: #0006; backdrop-filter: none;
 """
 
 SCRIPT = """
-"use strict";
 (() => {
-const $ = (selector, from = document) => from.querySelector(selector), $$ = (selector,
-  from = document) => [...from.querySelectorAll(selector)]
-const body = document.body, narrow = matchMedia("(max-width: 75rem)")
+const $ = (selector, from = document) => from.querySelector(selector)
+const $$ = (selector, from = document) => [...from.querySelectorAll(selector)]
+const body = document.body, dialog = $("#dialog")
+const on = (event, act, at = body) => at.addEventListener(event, act)
 const post = (url, values) => htmx.ajax("POST", url, {values, swap: "none", source: body})
+const filled = (id, act) => new MutationObserver(act).observe($(id), {childList: true})
+const signedOut = "This page is signed out. Run: sololith open"
 
 // what has changed: told by the socket and by the answer to our own request, whichever comes first
 let seen = +body.dataset.seen
 function changed({id, apps = []}) {
-  if (id !== undefined) { if (id <= seen) return; seen = id }
+  if (id <= seen) return
+  seen = id ?? seen
   for (const app of [...apps, "any"]) htmx.trigger(body, "changed-" + app)
 }
-body.addEventListener("htmx:afterRequest", e => { const told = e.detail.xhr.getResponseHeader("Sololith-Changed");
-  if (told) changed(JSON.parse(told)) })
-body.addEventListener("htmx:wsBeforeMessage", e => { e.preventDefault(); const m = JSON.parse(e.detail.message);
-  if (m.problem) toast(m.problem); changed(m) })
-let opened = false, socket, late
-htmx.config.wsReconnectDelay = tries => { clearTimeout(late); late = setTimeout(lost, 1500);
-  return Math.min(250 * 2 ** tries, 4000) * (0.75 + Math.random() / 2) }
-body.addEventListener("htmx:wsOpen", e => {
-  clearTimeout(late); socket = e.detail.socketWrapper; body.classList.remove("offline")
-  socket.sendImmediately(JSON.stringify({do: "since", id: seen}))
-  if (opened) changed({apps: ["plugins"]}); opened = true
+on("htmx:afterRequest", e => {
+  const told = e.detail.xhr.getResponseHeader("Sololith-Changed")
+  if (told) changed(JSON.parse(told))
+})
+on("htmx:wsBeforeMessage", e => {
+  e.preventDefault()
+  const told = JSON.parse(e.detail.message)
+  if (told.problem) toast(told.problem)
+  changed(told)
+})
+let opened, late
+htmx.config.wsReconnectDelay = tries => {
+  clearTimeout(late)
+  late = setTimeout(lost, 1500)
+  return Math.min(250 * 2 ** tries, 4000) * (0.75 + Math.random() / 2)
+}
+on("htmx:wsOpen", e => {
+  clearTimeout(late)
+  body.classList.remove("offline")
+  e.detail.socketWrapper.sendImmediately(JSON.stringify({do: "since", id: seen}))
+  if (opened) changed({apps: ["plugins"]})
+  opened = true
 })
 async function lost() {
   const status = await fetch("/nav").then(r => r.status, () => 0)
   if (status === 200) return
-  $("#banner").textContent = status === 401 ? "This page is signed out. Run: sololith open"
+  $("#banner").textContent = status === 401 ? signedOut
     : "Sololith is not running. Start it with: sololith — this page goes on by itself."
   body.classList.add("offline")
 }
 
 // toasts: they come with an answer (out of band) or from here, and leave by themselves
-function toast(text) { const t = document.createElement("div"); t.className = "toast bad"; t.textContent = text;
-  $("#toasts").append(t) }
-new MutationObserver(() => $$("#toasts > :not([data-timed])").forEach(t => { t.dataset.timed = 1;
-  const leave = () => setTimeout(() => t.matches(":hover, :focus-within") ? leave() : t.remove(), $("button",
-  t) ? 9000 : 5000); leave() })).observe($("#toasts"), {childList: true})
-body.addEventListener("htmx:sendError", () =>
-  toast("Sololith does not answer. Is it running? What you typed is still here."))
-body.addEventListener("htmx:responseError", e => {
-  if (e.detail.xhr.status === 401) toast("This page is signed out. Run: sololith open") })
+const toast = text => $("#toasts").append(Object.assign(document.createElement("div"),
+  {className: "toast bad", textContent: text}))
+const leave = t => t.timer = setTimeout(() => t.matches(":hover, :focus-within") ? leave(t) : t.remove(),
+  $("button", t) ? 9000 : 5000)
+filled("#toasts", () => $$("#toasts > *").forEach(t => t.timer ?? leave(t)))
+on("htmx:sendError", () => toast("Sololith does not answer. Is it running? What you typed is still here."))
+on("htmx:responseError", e => { if (e.detail.xhr.status === 401) toast(signedOut) })
 
 // dialogs: one for forms, filled by htmx; it opens when something is put into it and closes when it is emptied
-const dialog = $("#dialog")
-new MutationObserver(() => { const filled = $("#dialog-body").childElementCount;
-  if (filled && !dialog.open) dialog.showModal(); if (!filled &&
-  dialog.open) dialog.close() }).observe($("#dialog-body"), {childList: true})
-dialog.addEventListener("close", () => $("#dialog-body").replaceChildren())
-body.addEventListener("click", e => {
-  const t = e.target
-  if (t.matches("dialog")) t.close()
-  if (t.closest("[data-close]")) t.closest("dialog").close()
-  const opens = t.closest("[data-opens]"); if (opens) { const d = $(opens.dataset.opens); d.showModal();
-    const q = $("input", d); if (q) { q.value = ""; htmx.trigger(q, "input") } }
-  if (t.closest("[data-toggle=panel]")) { if (narrow.matches) body.classList.toggle("panel-over");
-    else post("/ui/panel", {value: body.classList.toggle("panel-open")}) }
-  else if (t.closest("[data-toggle=nav]")) body.classList.toggle("nav-over")
-  else { if (!t.closest("#nav")) body.classList.remove("nav-over");
-    if (!t.closest("#panel")) body.classList.remove("panel-over") }
-  $$("details.menu[open]").forEach(m => { if (!m.contains(t)) m.open = false })
-  if (t.closest("[data-cancel]")) { const row = t.closest("[data-cancel]");
-    htmx.ajax("GET", row.dataset.cancel, {target: row.dataset.at, swap: "outerHTML"}) }
+filled("#dialog-body", () => {
+  if (!$("#dialog-body > *")) dialog.close()
+  else if (!dialog.open) dialog.showModal()
+})
+on("close", () => $("#dialog-body").replaceChildren(), dialog)
+const fold = t => $$(".menu[open]").forEach(menu => { menu.open = menu.contains(t) })
+on("click", e => {
+  const t = e.target, near = selector => t.closest(selector), toggle = near("[data-toggle]")?.dataset.toggle
+  const opens = near("[data-opens]")?.dataset.opens, left = near("[data-cancel]")?.dataset
+  if (t.matches("dialog") || near("[data-close]")) near("dialog").close()
+  if (opens) {
+    $(opens).showModal()
+    const q = $("input", $(opens))
+    if (q) { q.value = ""; htmx.trigger(q, "input") }
+  }
+  if (left) htmx.ajax("GET", left.cancel, {target: left.at, swap: "outerHTML"})
+  if (toggle === "panel" && !matchMedia("(max-width: 75rem)").matches)
+    post("/ui/panel", {value: body.classList.toggle("panel-open")})
+  else if (toggle) body.classList.toggle(toggle + "-over")
+  else for (const side of ["nav", "panel"]) near("#" + side) || body.classList.remove(side + "-over")
+  fold(t)
 })
 
 // keys: declared in the HTML by data-key (pressed or focused) and, within the focused row, data-row-key
-const row = () => document.activeElement?.closest("[data-row]"), rows = () => $$("[data-row]")
-function step(by) { const all = rows(), at = all.indexOf(row());
-  all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))]?.focus() }
-function press(el) { if (!el) return false; if (el.matches("input:not([type=checkbox]), select, textarea")) {
-  el.focus(); el.select?.() } else el.click(); return true }
-document.addEventListener("keydown", e => {
-  if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k") { e.preventDefault();
-    return $("#palette").open ? $("#palette").close() : $("[data-opens='#palette']").click() }
-  if ((e.ctrlKey || e.metaKey) && e.key === "Enter" && e.target.form) { e.preventDefault();
-    return e.target.form.requestSubmit() }
-  if (e.target.closest("#palette")) return palette(e)
-  const typing = e.target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]")
-  if (e.key === "Escape") { const c = e.target.closest(".editing"); if (c) $("[data-cancel]", c).click();
-    else if (typing) e.target.blur(); $$("details.menu[open]").forEach(m => { m.open = false }); return }
-  if (typing || e.ctrlKey || e.metaKey || $("dialog[open]")) return
-  if (e.altKey) { if (row() && /^Arrow(Up|Down)$/.test(e.key)) { e.preventDefault();
-    nudge(e.key === "ArrowUp" ? -1 : 1) } return }
-  if (e.key === "j" || e.key === "k") return step(e.key === "j" ? 1 : -1)
-  const inside = row() && e.target === row() && $(`[data-row-key="${CSS.escape(e.key)}"]`, row())
-  if (press(inside || $(`[data-key="${CSS.escape(e.key)}"]`))) e.preventDefault()
+const row = () => document.activeElement?.closest("[data-row]")
+const typed = "input:not([type=checkbox]), select, textarea, [contenteditable]"
+on("keydown", e => {
+  const {key, target} = e, ctrl = e.ctrlKey || e.metaKey, typing = target.matches(typed)
+  const arrow = {ArrowDown: 1, ArrowUp: -1}[key], by = {j: 1, k: -1}[key]
+  const does = act => { e.preventDefault(); act() }
+  if (ctrl && /^k$/i.test(key)) return does(() => $("#palette").open ? $("#palette").close() : $(".find").click())
+  if (ctrl && key === "Enter" && target.form) return does(() => target.form.requestSubmit())
+  if (target.closest("#palette")) {
+    const all = $$("#palette [role=option]"), at = all.findIndex(o => o.ariaSelected === "true")
+    if (arrow && all.length) does(() => {
+      const to = all[(at + arrow + all.length) % all.length]
+      all.forEach(o => { o.ariaSelected = o === to })
+      to.scrollIntoView({block: "nearest"})
+      target.setAttribute("aria-activedescendant", to.id)
+    })
+    hurried = key === "Enter" && answered !== target.value ? target.value : null
+    if (key === "Enter") does(() => hurried ?? (all[at] ?? all[0])?.click())
+    return
+  }
+  if (key === "Escape") {
+    const edited = target.closest(".editing")
+    if (edited) $("[data-cancel]", edited).click()
+    else if (typing) target.blur()
+    return fold()
+  }
+  if (typing || ctrl || $("dialog[open]")) return
+  if (e.altKey) return row() && arrow && does(() => nudge(arrow))
+  if (by) {
+    const all = $$("[data-row]"), at = all.indexOf(row())
+    return all[at < 0 ? 0 : at + by]?.focus()
+  }
+  const keyed = name => `[data-${name}="${CSS.escape(key)}"]`
+  const el = target === row() && $(keyed("row-key"), target) || $(keyed("key"))
+  if (el) does(() => {
+    if (!el.matches(typed)) return el.click()
+    el.focus()
+    el.select?.()
+  })
 })
-function palette(e) {
-  const all = $$("#palette [role=option]"), at = all.findIndex(o => o.ariaSelected === "true"),
-    to = {ArrowDown: at + 1, ArrowUp: at - 1}[e.key]
-  if (to !== undefined && all.length) { e.preventDefault(); all.forEach(o => { o.ariaSelected = "false" });
-    const o = all[(to + all.length) % all.length]; o.ariaSelected = "true"; o.scrollIntoView({block: "nearest"});
-    e.target.setAttribute("aria-activedescendant", o.id) }
-  if (e.key === "Enter") { e.preventDefault(); if (answered === e.target.value) (all[at] ?? all[0])?.click();
-    else hurried = true }
-}
-let answered, hurried = false  // Enter may come before the results for what has been typed
-$("#palette-results").addEventListener("htmx:afterSettle", e => { answered = e.detail.requestConfig.parameters.q;
-  if (hurried && answered === $("#palette input").value) $("#palette [role=option]")?.click(); hurried = false })
-$("#palette").addEventListener("click", e => { if (e.target.closest("[href], [hx-post]")) $("#palette").close() })
+let answered, hurried  // Enter may come before the results for what has been typed
+on("htmx:afterSettle", e => {
+  answered = e.detail.requestConfig.parameters.q
+  if (hurried !== answered) return
+  hurried = null
+  $("#palette [role=option]")?.click()
+}, $("#palette-results"))
+on("click", e => { if (e.target.closest("[href], [hx-post]")) $("#palette").close() }, $("#palette"))
 
 // rows: drag or Alt+arrow to order, select several; what is being edited or ticked outlives a morph
-function moved(tr) { const at = tr.parentElement, next = tr.nextElementSibling;
-  post(at.dataset.move, {id: tr.dataset.row, before: next?.dataset.row ?? "",
-  after: tr.previousElementSibling?.dataset.row ?? ""}) }
-function nudge(by) { const tr = row(), other = by < 0 ? tr.previousElementSibling : tr.nextElementSibling;
-  if (!tr.parentElement.dataset.move || !other) return; by < 0 ? other.before(tr) : other.after(tr); tr.focus();
-  moved(tr) }
-function count() { const n = $$("[name=ids]:checked").length, out = $("#bulk-count");
-  if (out) out.textContent = n + " selected"; const all = $("#all-ids");
-  if (all) { all.checked = n > 0 && n === $$("[name=ids]").length; all.indeterminate = n > 0 && !all.checked } }
-body.addEventListener("change", e => {
-  if (e.target.id === "all-ids") $$("[name=ids]").forEach(box => { box.checked = e.target.checked })
-  if (e.target.matches("[name=ids], #all-ids")) count()
-  if (e.target.matches("[data-submits]")) e.target.form.requestSubmit()
+function moved(tr) {
+  const id = el => el?.dataset.row ?? ""
+  post(tr.parentElement.dataset.move,
+    {id: id(tr), before: id(tr.nextElementSibling), after: id(tr.previousElementSibling)})
+}
+function nudge(by) {
+  const tr = row(), other = by < 0 ? tr.previousElementSibling : tr.nextElementSibling
+  if (!other || !tr.parentElement.dataset.move) return
+  by < 0 ? other.before(tr) : other.after(tr)
+  tr.focus()
+  moved(tr)
+}
+function count() {
+  const boxes = $$("[name=ids]"), n = boxes.filter(box => box.checked).length, all = $("#all-ids")
+  if (!all) return
+  $("#bulk-count").textContent = n + " selected"
+  all.checked = n && n === boxes.length
+  all.indeterminate = n && n < boxes.length
+}
+on("change", e => {
+  const t = e.target
+  if (t.id === "all-ids") $$("[name=ids]").forEach(box => { box.checked = t.checked })
+  if (t.matches("[data-submits]")) t.form.requestSubmit()
+  count()
 })
-Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, now) => {
-  if (old.matches?.(".editing, [open]:is(details)") && old.id === now.id) return false;
-  if (old.name === "ids" && now.toggleAttribute) now.toggleAttribute("checked", old.checked) }
-Idiomorph.defaults.callbacks.beforeNodeRemoved = old => !old.matches?.(".editing")
+Object.assign(Idiomorph.defaults.callbacks, {
+  beforeNodeMorphed(old, now) {
+    if (old.matches?.(".editing, details[open]") && old.id === now.id) return false
+    if (old.name === "ids") now.toggleAttribute?.("checked", old.checked)
+  },
+  beforeNodeRemoved: old => !old.matches?.(".editing"),
+})
 let here = -1  // the row that the person works in: when it is replaced or goes, the focus stays in its place
-body.addEventListener("focusin", e => { const tr = e.target.closest(".rows tbody tr");
-  if (tr) here = tr.sectionRowIndex })
-body.addEventListener("pointerdown", e => { if (!e.target.closest(".rows tbody tr")) here = -1 })
+on("focusin", e => { here = e.target.closest(".rows tbody tr")?.sectionRowIndex ?? here })
+on("pointerdown", e => { if (!e.target.closest(".rows tbody tr")) here = -1 })
 htmx.onLoad(part => {
   count()
-  if (here >= 0 && document.activeElement === body) { const all = $$(".rows tbody tr");
-    all[Math.min(here, all.length - 1)]?.focus() }
-  for (const list of [part, ...$$("[data-move]", part)].filter(el => el.matches?.("[data-move]")))
-    Sortable.get(list) || Sortable.create(list, {handle: ".grip", animation: 120,
-      onEnd: e => { if (e.oldIndex !== e.newIndex) moved(e.item) }})
+  const all = $$(".rows tbody tr")
+  if (here >= 0 && document.activeElement === body) (all[here] ?? all.at(-1))?.focus()
+  for (const list of $$("[data-move]")) Sortable.get(list) || Sortable.create(list,
+    {handle: ".grip", animation: 120, onEnd: e => { if (e.oldIndex !== e.newIndex) moved(e.item) }})
   $("[autofocus]", part)?.focus()
 })
 })()
