@@ -13,7 +13,10 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+
+import apsw
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -118,7 +121,65 @@ print(json.dumps([statistics.median(ours) * 1000, statistics.median(base) * 1000
     return tuple(json.loads(out.stdout))
 
 
+PIPELINES = """
+"Bench: pipelines to be measured."
+from sololith import *
+
+def chain(made, count):
+    for n in range(count):
+        parameters = f"s{n - 1}" if n else ""
+        made.step(eval(f"lambda {parameters}: {n}"), name=f"s{n}")
+
+ten, many, spin, big = (pipeline(title, name=title.lower()) for title in ("Ten", "Many", "Spin", "Big"))
+chain(ten, 10)
+chain(many, 500)
+
+@spin.step
+def around():
+    while True: sum(range(1000))
+
+@big.step
+def text(): return "x" * 50_000_000
+"""
+
+
+def pipeline_budgets(workspace: Path) -> None:
+    (workspace / "apps").mkdir(parents=True)
+    (workspace / "apps" / "benched.py").write_text(PIPELINES)
+    with Server(workspace).start() as server:
+        database = apsw.Connection(str(workspace / "data.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+        database.set_busy_timeout(20_000)
+
+        def per_step(name: str) -> float:
+            run = int(server.post(f"/{name}", {}).headers["HX-Redirect"].rpartition("/")[2])
+            wait_for(lambda: database.execute("SELECT status FROM runs WHERE id=?", [run]).get == "done", 60)
+            times = list(database.execute("SELECT started FROM steps WHERE run=? ORDER BY started", [run]))
+            began, ended = (datetime.fromisoformat(times[n][0]) for n in (0, -1))
+            return (ended - began).total_seconds() * 1000 / (len(times) - 1)
+
+        report("a step that does nothing, checkpoint included", statistics.median(per_step("ten") for _ in range(5)), None, 10, "ms")
+        with database:
+            for n in range(100_000):
+                database.execute("INSERT INTO runs (title, pipeline, status, by, at, is_locked, is_unattended, executor) VALUES (?,?,?,?,?,0,0,'')",
+                                 [f"Old run {n}", "many" if n % 3 else "ten", "failed" if n % 50 == 0 else "done", "person", "2026-01-01 10:00:00"])
+            for n in range(10_000):
+                for step in range(10): database.execute("INSERT INTO steps (run, name, version, status, value) VALUES (?,?,1,'done','json:1')", [n + 100, f"s{step}"])
+        report("the same, with 100,000 runs and 100,000 steps kept", statistics.median(per_step("ten") for _ in range(5)), None, 10, "ms")
+        report("a step in a run of 500", per_step("many"), None, 10, "ms")
+        run = database.execute("SELECT max(id) FROM runs").get
+        report("page of a run of 500 steps", server.p95(f"/runs/{run}", 20), None, 300, "ms")
+        for what, path in (("first page", "/ten"), ("filtered by status", "/ten?f.status=failed"), ("last page", "/ten?page=600"), ("all pipelines", "/runs")):
+            report(f"runs page among 100,000: {what}", server.p95(path, 40), None, 60, "ms")
+        run = int(server.post("/big", {}).headers["HX-Redirect"].rpartition("/")[2])
+        wait_for(lambda: database.execute("SELECT status FROM runs WHERE id=?", [run]).get == "done", 60)
+        report("page of a run with a value of 50 MB", server.p95(f"/runs/{run}", 20), None, 100, "ms")
+        for _ in range(4): server.post("/spin", {})
+        time.sleep(0.5)
+        report("any page while four CPU-bound steps run", server.p95("/tasks", 60), None, 100, "ms")
+
+
 def main() -> int:
+    if "pipelines" in sys.argv: return pipeline_budgets(Path(tempfile.mkdtemp()) / "p") or 0
     folder = Path(tempfile.mkdtemp(prefix="sololith-bench-"))
     first_page_ours(folder / "first")  # compiles the modules, makes the workspace
     ours = statistics.median(first_page_ours(folder / "first") for _ in range(5))
@@ -164,6 +225,7 @@ def main() -> int:
             wait_for(lambda n=n: f"version {n}" in server.get("/hot").text, 5)
             times.append((time.perf_counter() - start) * 1000)
         report("save a plugin file → it is live (slowest of 10)", max(times), None, 500, "ms")
+    pipeline_budgets(folder / "pipelines")
     over = [row[0] for row in rows if not row[5]]
     print(f"\n{len(rows) - len(over)} of {len(rows)} budgets hold" + (f"; over: {', '.join(over)}" if over else ""))
     return 1 if over else 0

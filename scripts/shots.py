@@ -6,6 +6,7 @@ Without a name, all of SCENES, and docs/screenshot.png, which is also called rea
 """
 import html
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -128,10 +129,97 @@ METHOD = """Sweat two **leeks** in butter, ten minutes, lid on.
 | 2 | 400 g | 2 |
 | 6 | 1.2 kg | 5 |
 """
+TIDES = '''"Tides: what a gauge has measured, drawn and told."
+from sololith import *
+
+tides = pipeline("Tides", "What a tide gauge has measured: looked at, drawn, told, and sent on once you approve of it.")
+
+class Drawing:
+    def __init__(self, heights): self.heights = heights
+    def _repr_svg_(self):
+        line = " ".join(f"{n * 6},{90 - h * 20:.0f}" for n, h in enumerate(self.heights))
+        return f\'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 180" width="720"><polyline points="{line}" fill="none" stroke="#0f6b62" stroke-width="3"/></svg>\'
+
+@tides.step
+def readings(station: Annotated[Literal["Bremerhaven", "Cuxhaven", "Husum"], Help("Where the gauge stands.")] = "Cuxhaven", hours: Annotated[int, Range(1, 2000)] = 120,
+        is_checked: bool = True):
+    "Which gauge, and how far back?"
+    from math import sin
+    print(f"{hours} readings from {station}")
+    return [dict(at=datetime(2026, 3, 1) + timedelta(hours=n), station=station, height=round(3.2 * sin(n / 1.98) + sin(n / 30), 2), wind="SW" if n % 3 else "NNW",
+        remark="Gauge cleaned; the value before it may be low" if n == 4 else None) for n in range(hours)]
+
+@tides.step
+def highest(readings):
+    "How high it came."
+    return max(r["height"] for r in readings)
+
+@tides.step
+def drawing(readings):
+    "The curve."
+    return Drawing([r["height"] for r in readings][:120])
+
+@tides.step
+def summary(readings, highest) -> Markdown:
+    "In words."
+    return f"## {len(readings)} hours\\n\\nThe water rose to **{highest} m** above datum.\\n\\n- No reading is missing\\n- One remark\\n\\n| Wind | Hours |\\n|---|---|\\n| SW | 80 |\\n| NNW | 40 |"
+
+@tides.step
+def protocol(readings):
+    "The protocol, line by line."
+    return "\\n".join(f"{r['at']:%d.%m. %H:%M}  {r['height']:+.2f} m  {r['wind']}" for r in readings)
+
+@tides.step(when=lambda highest: highest > 9)
+def warning(highest):
+    "Only for a storm tide."
+
+@tides.step
+def report(readings) -> File:
+    "A file to pass on."
+    return artifact("tides.csv", "at,height\\n" + "".join(f"{r['at']},{r['height']}\\n" for r in readings))
+
+@tides.step(asks=True)
+def send(report, to: Email = "harbour@example.org", note: Text = ""):
+    "Shall it be sent? Nothing leaves the machine before you say so."
+    return {"to": to, "file": report}
+
+survey = pipeline("Survey", "Walks along the dike, post by post.")
+
+@survey.step
+def posts(last: Annotated[int, Help("The number of the last post.")] = 400):
+    "How far?"
+    return list(range(1, last + 1))
+
+@survey.step
+def walk(posts):
+    "Each post is looked at."
+    from time import sleep
+    for post in progress(posts, what="posts"):
+        if post % 40 == 1: print(f"post {post}: settled by {post % 7} mm since last year")
+        if len(posts) > 100: sleep(0.05)
+        if len(posts) == 13: raise ValueError("post 13 is not there: the ditch was moved in 2019")
+    return len(posts)
+
+@survey.step
+def verdict(walk):
+    "What follows."
+    return f"{walk} posts are sound."
+
+chain = pipeline("Chain", "Thirty steps, one after the other.")
+for n in range(1, 30): chain.step(name=f"link_{n}")(lambda: "Forged and tested")
+chain.step(name="shackle")(lambda size=90: f"Shackle of {size} mm")
+'''
+MESSY = "Name ,Joined,Fee,Member\n Ada Lovelace,12.03.2024,\"$1,200\",yes\nBob  ,2024-05-06,80,no\nBob  ,2024-05-06,80,no\n,,,\nCleo,N/A,95.5,yes\n"
 NOTES = [("How the boiler is bled", "1. Turn the pump **off**.\n2. Start with the lowest radiator.\n3. Close the valve when water comes.\n\nPressure cold: `1.5 bar`."),
          ("Ideas for the autumn exhibition", "- Knots, and who tied them\n- *The sextant* as the centre of room 4\n- Sound: harbour at 5 a.m."),
          ("Wi-Fi for guests", "On the fridge door."), ("Books to read", "- The Living Mountain\n- A Month in the Country\n- The Summer Book"),
          ("What we agreed with Maja", "Oak, **brushed**, no varnish. Stairs first.\n\n[Her shop](https://lindqvist.example)"), ("Measurements of the attic", "Window 1: 78 × 118\nWindow 2: 78 × 98")]
+FILES = {"Quarterly report.pdf": b"%PDF-1.7" + bytes(348_000), "visitors-2026.csv": "Month,Visitors,Guided tours,Remark\n" + "".join(
+            f"{month},{1200 + n * n * 37},{n % 5},{'Room 4 was closed' if n == 3 else ''}\n" for n, month in enumerate("January February March April May June July August September".split())),
+         "How we label.md": METHOD, "harbour.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 120" width="300"><path d="M0 90q75-40 150 0t150 0v30H0z" fill="#0f6b62"/><circle cx="230" cy="35" r="18" fill="#e0b04a"/></svg>',
+         "hives.json": '{"hives": [{"name": "North", "frames": 9, "treated": true}, {"name": "By the quince", "frames": 11, "treated": false}]}', "wall text room 4.txt": "The sextant was made in Bremerhaven in 1911.\n",
+         "Exhibition 2026/plan.html": "<h1>Room 4</h1><p>North wall</p>", "Exhibition 2026/loans/sextant-agreement-signed-by-both-parties-final.docx": bytes(48_200), "Exhibition 2026/budget.tsv": "What\tCost\nGlass\t1200\n",
+         "Photos/staircase.png": b"\x89PNG" + bytes(2_400_000), "backup-of-the-old-site.zip": bytes(1_800_000)}
 BAD_CSV = "title,servings,course,cook_by\nOnion tart,6,main,2026-10-02\nFish soup,many,main,\nPlum cake,8,pudding,2026-09-30\nBeetroot salad,4,starter,soon\n"
 GOOD_CSV = "Title;Servings;Course;Cook by\nOnion tart;6;main;2026-10-02\nPlum cake;8;dessert;2026-09-30\nBeetroot salad;4;starter;\n"
 
@@ -145,7 +233,7 @@ def fill(server: Server) -> None:
 
     apps = server.workspace / "apps"
     apps.mkdir(parents=True, exist_ok=True)
-    for name, source in (("authors", AUTHORS), ("readings", READINGS), ("recipes", RECIPES), ("invoices", BROKEN)):
+    for name, source in (("authors", AUTHORS), ("readings", READINGS), ("recipes", RECIPES), ("tides", TIDES), ("invoices", BROKEN)):
         (apps / f"{name}.py").write_text(source)
     server.stop()
     server.start(login=True)
@@ -161,18 +249,70 @@ def fill(server: Server) -> None:
         add("recipes", title=title, servings=servings, course=course, is_cooked="on" if is_cooked else "", author=authors[author], tags=tags,
             cook_by="" if at % 3 else date.today() + timedelta(at * 4 + 1), method=METHOD if at == 0 else "Taste, then salt.")
     for title, body in NOTES: add("notes", title=title, body=body)
+    files = server.workspace / "files"
+    for name, data in FILES.items():
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        (files / name).write_bytes(data.encode() if isinstance(data, str) else data)
+        then = time.time() - len(name) * 40_000
+        os.utime(files / name, (then, then))
+    (files / "empty").mkdir()
     server.post("/recipes/1", {"_row": "title,servings", "title": "Leek and potato soup", "servings": 6})
     server.post("/tasks/2/toggle", {"field": "is_done", "value": "on"})
     server.post("/tasks/2/toggle", {"field": "is_done", "value": "off"})
     server.post("/notes/3/delete")
     server.post("/undo")
     server.post("/tasks/bulk", {"ids": [8, 9], "action": "change", "field": "priority", "value": "high"})
+    fill_runs(server)
+
+
+RUNS: dict[str, int] = {}  # the runs that scenes show, by name
+
+
+def fill_runs(server: Server) -> None:
+    def run(name: str, pipeline: str, /, files: dict | None = None, title: str = "", waits: bool = True, **answers: object) -> None:
+        answer = server.post(f"/{pipeline}", answers, files=files)
+        assert answer.status == 200 and "HX-Redirect" in answer.headers, answer
+        RUNS[name] = int(answer.headers["HX-Redirect"].rpartition("/")[2])
+        if waits: settled(server, RUNS[name])
+        if title: assert server.post(f"/runs/{RUNS[name]}/rename", {"title": title}).status == 200
+
+    def step(run: str, name: str, /, **answers: object) -> None:
+        form = server.get(f"/runs/{RUNS[run]}/steps/{name}").text
+        answer = server.post(f"/runs/{RUNS[run]}/steps/{name}", answers | {"_version": re.findall(r'value="(\d+)"', re.findall(r"<input[^>]*_version[^>]*>", form)[0])})
+        assert answer.status == 200, answer
+        settled(server, RUNS[run])
+    run("hello", "hello", name="Ada")
+    run("letter", "hello", name="Grace")
+    step("letter", "greeting", tone="cool")
+    run("tides", "tides", station="Cuxhaven", hours=120, is_checked="on")
+    run("sent", "tides", title="Husum, last week", station="Husum", hours=168, is_checked="on")
+    step("sent", "send", to="harbour@example.org", note="As every week.")
+    server.post(f"/runs/{RUNS['sent']}/act", {"act": "lock"})
+    run("failed", "survey", last=13, title="The dike in the rain")
+    run("cancelled", "survey", last=400, waits=False)
+    time.sleep(0.6)
+    server.post(f"/runs/{RUNS['cancelled']}/act", {"act": "cancel"})
+    run("interrupted", "survey", last=400, waits=False)
+    time.sleep(0.6)
+    server.restart(kill=True)
+    run("chain", "chain", title="Anchor chain")
+    run("csv", "csv_clean", files={"file": ("members.csv", MESSY.encode())})
+    server.post("/schedules", {"pipeline": "tides", "when": "weekday 9:00", "is_on": "on", "given": '{"station": "Husum"}'})
+    server.post("/schedules", {"pipeline": "survey", "when": "every 2 weeks", "given": ""})
+
+
+def settled(server: Server, run_id: int, limit: float = 20) -> None:
+    "Wait until a run is not at work."
+    deadline = time.monotonic() + limit
+    while "chip status-running" in server.get(f"/runs/{run_id}/live").text.partition("<section")[0]:
+        assert time.monotonic() < deadline, run_id
+        time.sleep(0.03)
 
 
 # ─── the scenes ───
 
 SCENES: dict[str, Callable[[Any, Server], None]] = {}
-WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "home"}  # beyond the window
+WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "home", "run-values", "run-failed", "run-choices", "run-compare-tables", "schedule-new"}  # beyond the window
 
 
 def scene(name: str) -> Callable[[Callable[[Any, Server], None]], Callable[[Any, Server], None]]:
@@ -266,6 +406,17 @@ at("/recipes/import", "import-good", lambda page: preview(page, GOOD_CSV))
 at("/journal", "journal")
 at("/journal", "journal-difference", lambda page: page.locator("#journal-list summary").nth(1).click())
 at("/plugins", "plugins", lambda page: page.locator(".card.bad summary").click())
+at("/files", "files", lambda page: page.wait_for_selector("[data-row]"))
+at("/files", "files-selected", lambda page: [box.check() for box in page.locator("input[name=ids]").all()[1:4]])
+at("/files", "files-rename", lambda page: (page.locator("[data-row]").nth(4).focus(), page.keyboard.press("e"), page.wait_for_selector("#dialog[open]")))
+at("/files", "files-dragging", lambda page: page.evaluate("document.querySelector('.drop').classList.add('over')"))
+at("/files?in=Exhibition%202026/loans", "files-folder")
+at("/files?in=empty", "files-empty")
+at("/files?q=o", "files-found")
+at("/files?file=visitors-2026.csv", "files-csv")
+at("/files?file=hives.json", "files-json")
+at("/files?file=harbour.svg", "files-svg", lambda page: page.wait_for_timeout(300))
+at("/files?file=Quarterly%20report.pdf", "files-other")
 at("/tasks", "palette", lambda page: palette(page, ""))
 at("/tasks", "palette-search", lambda page: palette(page, "museum"))
 at("/tasks", "palette-nothing", lambda page: palette(page, "xyzzy"))
@@ -277,6 +428,65 @@ at("/nowhere", "not-found")
 at("/readings/broken", "problem", lambda page: page.click("summary:has-text('Details')"))
 at("/tasks", "profile-menu", lambda page: page.click("summary[aria-label^=Profile]"))
 at("/tasks", "theme-menu", lambda page: page.click("summary[aria-label=Theme]"))
+
+
+at("/hello", "pipeline")
+at("/tides", "pipeline-runs")
+at("/csv_clean", "pipeline-file")
+at("/tides?hours=9999", "pipeline-wrong", lambda page: (page.click("main form button:has-text('Start')"), page.wait_for_selector("small.error")))
+at("/runs", "runs")
+at("/schedules", "schedules")
+at("/schedules/new?pipeline=tides", "schedule-new")
+
+
+def on_run(run: str, name: str, then: Callable[[Any], object] = lambda page: None, path: str = "") -> None:
+    def show(page: Any, server: Server) -> None:
+        page.goto(f"{server.url}/runs/{RUNS[run]}{path}")
+        page.wait_for_timeout(200)
+        then(page)
+    SCENES[name] = show
+
+
+def revise(page: Any, step: str) -> None:
+    page.click(f"#step-{step} button:has-text('Revise')")
+    page.wait_for_selector(f"#step-{step} form")
+
+
+on_run("hello", "run-asks")
+on_run("letter", "run-done")
+on_run("letter", "run-revise", lambda page: revise(page, "greeting"))
+on_run("letter", "run-menu", lambda page: page.click("main summary[aria-label=More]"))
+on_run("tides", "run-values")
+on_run("sent", "run-locked")
+on_run("failed", "run-failed", lambda page: page.click("summary:has-text('Traceback')"))
+on_run("cancelled", "run-cancelled")
+on_run("interrupted", "run-interrupted")
+on_run("chain", "run-long")
+on_run("csv", "run-choices")
+on_run("letter", "run-compare", path="/compare", then=lambda page: (page.select_option("select[name=to]", str(RUNS["hello"])), page.wait_for_selector(".compare")))
+on_run("tides", "run-compare-tables", path="/compare", then=lambda page: (page.select_option("select[name=to]", str(RUNS["sent"])), page.wait_for_selector(".compare")))
+
+
+@scene("run-stale")
+def stale(page: Any, server: Server) -> None:
+    page.goto(f"{server.url}/runs/{RUNS['cancelled']}")
+    revise(page, "posts")
+    page.fill("#step-posts input[name=last]", "20")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".status-done")
+    revise(page, "posts")
+    page.fill("#step-posts input[name=last]", "400")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1500)
+
+
+@scene("run-running")
+def running(page: Any, server: Server) -> None:
+    page.goto(f"{server.url}/survey")
+    page.keyboard.press("Tab")
+    page.click("main form button:has-text('Start')")
+    page.wait_for_url("**/runs/*")
+    page.wait_for_timeout(1500)
 
 
 @scene("toast")
@@ -313,6 +523,8 @@ def offline(page: Any, server: Server) -> None:
 def after(name: str, server: Server) -> None:
     "Put back what a scene has changed."
     if name in ("toast", "import-done"): server.post("/undo")
+    if name in ("run-running", "run-stale"):
+        for run_id in re.findall(r'data-row="(\d+)"', server.get("/runs?f.status=running").text): server.post(f"/runs/{run_id}/act", {"act": "cancel"})
     if name == "panel": server.post("/ui/panel", {"value": "false"})
     if name == "offline": server.start(port=server.port, login=False)
 

@@ -9,13 +9,22 @@ from .fields import *          # type hints → fields → typed values
 from .store import *           # the SQLite file: tables, journal, undo, search, backups
 from .events import *          # what happens, told to every tab and every listener
 from .forms import *           # fields → forms and JSON Schema; uploads
-from .ui import *              # the shell, toasts, palette, show(value), style and script
+from .files import *           # files move, are deleted, and come back
+from .ui import *              # the shell, toasts, palette, style and script
+from .values import *          # values kept and shown
 from .guard import *           # who may talk to us
 from .crud import *            # a dataclass becomes an app
+from .pipeline import *        # functions become durable, resumable work
+from .runs import *            # their pages: runs, cards, schedules
 from .plugins import *         # find, load, reload, quarantine
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
+from .shell import *           # pipelines as Unix filters
 from .apps.profiles import *   # the built-in apps, written with what a user has
 from .apps.tasks import *
 from .apps.notes import *
+from .apps.files import *
 from .apps.journal import *
+from .apps.hello import *
+from .apps.csv_clean import *
+from .apps.link_check import *

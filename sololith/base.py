@@ -23,7 +23,7 @@ from fastcore.xml import *  # the same tags, three times as fast to build as Fas
 from collections.abc import Callable, Generator, Iterable  # after the stars, which bring others of these names
 
 # Names of FastHTML that later chapters give a meaning of their own, which is what a plugin's star import is to find.
-for _ in ("File", "EventStream", "dumps", "show"): globals().pop(_, None)
+for _ in ("File", "EventStream", "Picture", "Progress", "dumps", "named", "serve", "show"): globals().pop(_, None)
 fh_cfg.indent = False  # indented output would change what stands in a <textarea>
 
 
@@ -102,6 +102,7 @@ class Plugin:
     def __init__(self, name: str, path: Path | None = None):
         self.name, self.path, self.description, self.error, self.source = name, path, "", "", ""
         self.apps: dict[str, Any] = {}
+        self.pipelines: dict[str, Any] = {}
         self.links: list[tuple[str, str, str]] = []   # (section, title, href) in the navigation
         self.headers: list[Callable[[], Any]] = []    # what is drawn in the top bar
         self.web = new_site()
@@ -131,3 +132,8 @@ def header(draw: Callable[[], Any]) -> Callable[[], Any]:
 def all_apps() -> dict[str, Any]:
     "Every live app, by name."
     return {name: app for plugin in plugins.values() for name, app in plugin.apps.items()}
+
+
+def all_pipelines() -> dict[str, Any]:
+    "Every live pipeline, by name."
+    return {name: made for plugin in plugins.values() for name, made in plugin.pipelines.items()}

@@ -8,10 +8,11 @@ A verb is a function: its parameters are the arguments (keyword-only ones the fl
 it returns is printed. A `shared` verb is run in the server that owns the workspace (POST /cli with the secret),
 else here with the lock held, so there is only ever one writer. Exit status: 0 done, 1 a problem, 2 wrong usage.
 """
-import argparse, hmac, http.client, inspect, json, keyword, os, platform, re, shutil, sys, tempfile, time as clock, zipfile
+import argparse, contextlib, hmac, http.client, inspect, json, keyword, os, platform, re, runpy, shutil, sys
+import tempfile, time as clock, zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from starlette.concurrency import run_in_threadpool
 from . import __version__
 from .base import *
@@ -50,7 +51,7 @@ def app_called(name: str) -> BaseApp:
 @verb("journal --app tasks -n 20", shared=True)
 def journal_verb(*, app: str = "", n: int = 50) -> list[dict]:
     "What happened, newest last."
-    if app: app_called(app)
+    if app and not db.one("SELECT 1 FROM journal WHERE app=?", [app]): app_called(app)
     return db.entries("part_of IS NULL" + (" AND +app=?" if app else ""), [app] if app else [], limit=n)[::-1]
 
 
@@ -64,11 +65,11 @@ def undo_verb(entry: int | None = None, *, redo: bool = False) -> dict:
 def export_verb(file: Path, *, app: str = "") -> str:
     "An app as .csv or .json, or the whole workspace as .zip."
     target = Path(file)
-    if target.suffix == ".zip" and not app: return str(snapshot(target))
+    if target.suffix == ".zip" and not app: return snapshot(target)
     if target.suffix not in (".csv", ".json"):
         raise Problem(f"{target.name} has no ending that says what it is to be.",
             fix="Use .csv or .json with --app, or .zip for everything.")
-    if not app: raise Problem("Which app?", fix=f"Add --app. {did_you_mean('', all_apps())}", status=422)
+    if not app: raise Problem("Which app?", fix=f"Add --app. {did_you_mean('', all_apps())}")
     pieces = app_called(app).export(target.suffix[1:], {})
     with replacing(target) as part, part.open("w", newline="", encoding="utf-8") as out: out.writelines(pieces)
     return str(target)
@@ -85,9 +86,9 @@ def import_verb(file: Path, *, app: str) -> dict:
             fix=f"The fields are: {', '.join(into.fields)}.")
     good, bad = into.checked_rows(rows, mapping)
     if bad:
-        raise Problem(f"{len(bad):,} of {len(rows):,} rows do not fit; nothing was written. "
-            + " ".join(f"Line {line}: {why}" for line, why in bad[:20]),
-            fix="Mend them and try again." + (f" ({len(bad) - 20} more.)" if len(bad) > 20 else ""))
+        told = " ".join(f"Line {line}: {why}" for line, why in bad[:20])
+        raise Problem(f"{len(bad):,} of {len(rows):,} rows do not fit; nothing was written. {told}",
+            fix="Mend them and try again.")
     return {"imported": len(good), "entry": into.import_rows(good),
         "left_out": [c for c in names if c not in mapping]}
 
@@ -95,11 +96,11 @@ def import_verb(file: Path, *, app: str) -> dict:
 @verb("backup", shared=True)
 def backup_verb() -> str:
     "Everything (database, plugins, files) as one .zip in backups/."
-    return str(snapshot(home.backups / f"{datetime.now():%Y-%m-%dT%H-%M-%S.%f}.zip"))
+    return snapshot(home.backups / f"{datetime.now():%Y-%m-%dT%H-%M-%S.%f}.zip")
 
 
-def snapshot(target: Path) -> Path:
-    "The whole workspace as a zip file that is at `target` only once it is complete."
+def snapshot(target: Path) -> str:
+    "The whole workspace as a zip file."
     try:
         with (replacing(target) as part, tempfile.TemporaryDirectory(dir=home.run) as folder,
                 zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive):
@@ -110,20 +111,18 @@ def snapshot(target: Path) -> Path:
     except OSError as e:
         raise Problem(f"{target} could not be written: {e.strerror}.",
             fix="Free some space, or give another place.", status=507) from e
-    return target
+    return str(target)
 
 
 @verb("restore backups/2026-11-22T10-00-00.zip", shared=True)
 def restore_verb(file: Path | None = None) -> dict:
     "Put a backup (.zip or .db; by default the newest good one) in the workspace's place; what was there is kept aside."
+    backups = sorted([*home.backups.glob("*.db"), *home.backups.glob("*.zip")], key=lambda p: -p.stat().st_mtime)
     problem: Problem = Problem("There is no backup.", fix="Give a file.")
-    for path in [Path(file)] if file else sorted([*home.backups.glob("*.db"), *home.backups.glob("*.zip")],
-            key=lambda p: p.stat().st_mtime, reverse=True):
-        if not path.is_file():
-            raise Problem(f"There is no file {path}.", fix="See the workspace's backups/.", status=404)
+    for path in [Path(file)] if file else backups:
         try:
             with tempfile.TemporaryDirectory(dir=home.run) as folder:
-                aside = db.restore(unpacked(path, Path(folder)) if zipfile.is_zipfile(path) else path)
+                aside = db.restore(unpacked(path, folder) if zipfile.is_zipfile(path) else path)
                 put_back(Path(folder), aside.with_name(f"{aside.name}.files"))
         except Problem as e: problem = e
         else:
@@ -132,31 +131,27 @@ def restore_verb(file: Path | None = None) -> dict:
     raise problem
 
 
-def unpacked(path: Path, folder: Path) -> Path:
+def unpacked(path: Path, folder: str) -> Path:
     "Unpack a workspace's zip into `folder`; where its database is then. Refuses anything else."
     with zipfile.ZipFile(path) as archive:
-        members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-        if "data.db" not in members:
-            raise Problem(f"{path.name} is not a backup of a workspace.", fix="Choose another file.")
-        for name, m in members.items():
-            inside = re.fullmatch(r"data\.db|apps/(\.versions/\w+/)?[\w.-]+\.py|files/.+", name) and not {"", ".",
-                ".."} & set(name.split("/"))
-            if not inside or (m.external_attr >> 16) & 0o170000 == 0o120000 or len(members) > 100_000:
-                raise Problem(f"{path.name} holds {clip(name)}, which no backup does.", fix="Nothing was written.")
-        if sum(m.file_size for m in members.values()) > shutil.disk_usage(home.path).free:
-            raise Problem(f"{path.name} is larger than the free space.", fix="Nothing was written.")
-        for name in members: archive.extract(name, folder)
-    return folder / "data.db"
+        members = [m for m in archive.infolist() if not m.is_dir()]
+        for m in members:
+            is_ours = re.fullmatch(r"data\.db|apps/(\.versions/\w+/)?[\w.-]+\.py|files/.+", m.filename)
+            is_link = (m.external_attr >> 16) & 0o170000 == 0o120000
+            if not is_ours or is_link or {"", ".", ".."} & set(m.filename.split("/")):
+                raise Problem(f"{path.name} holds {clip(m.filename)}.", fix="No backup does: nothing was written.")
+        if len(members) > 100_000 or sum(m.file_size for m in members) > shutil.disk_usage(home.path).free:
+            raise Problem(f"{path.name} is too large.", fix="Free some space. Nothing was written.")
+        archive.extractall(folder, members)
+    return Path(folder) / "data.db"
 
 
 def put_back(folder: Path, aside: Path) -> None:
     "Put unpacked plugins and files in their places, and what differs there into `aside`."
     for path in [p for part in ("apps", "files") for p in (folder / part).rglob("*") if p.is_file()]:
         target, kept = home.path / path.relative_to(folder), aside / path.relative_to(folder)
-        if target.is_file() and target.read_bytes() != path.read_bytes():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(target, kept)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for place in (target, kept): place.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_file() and target.read_bytes() != path.read_bytes(): os.replace(target, kept)
         os.replace(path, target)
 
 
@@ -182,10 +177,18 @@ async def cli_post(req: Request):
     found = VERBS.get(str(given.get("verb")))
     if not found or not found.is_shared or not isinstance(given.get("args"), dict):
         raise Problem("There is no such verb.", status=404)
+    try: return JSONResponse({"result": await run_in_threadpool(perform, given["verb"], given["args"])})
+    except OSError as e: raise no_file(e) from e
+
+
+def no_file(e: OSError) -> Problem: return Problem(f"{e.strerror}: {e.filename}.", fix="Give another file.")
+
+
+def perform(name: str, args: dict) -> Any:
+    "Run a verb here."
     actor.set("cli")
-    cause.set(f"sololith {given['verb']}")
-    try: return JSONResponse({"result": await run_in_threadpool(found.work, **given["args"])})
-    except OSError as e: raise Problem(f"{e.strerror}: {e.filename}.", fix="Give another file.") from e
+    cause.set(f"sololith {name}")
+    return VERBS[name].work(**args)
 
 
 # ─── from the shell ───
@@ -206,57 +209,88 @@ def elsewhere(name: str, args: dict) -> Any:
     return answer["result"]
 
 
-def run_shared(name: str, args: dict) -> Any:
-    "Run a verb where the workspace is open: in its server, or here."
+@contextlib.contextmanager
+def calling(name: str) -> Generator[Callable[[str, dict], Any], None, None]:
+    "What runs a shared verb where the workspace is open: in its server, or here, with the lock held."
     with owning() as is_ours:
-        if not is_ours: return elsewhere(name, args)
-        actor.set("cli")
-        cause.set(f"sololith {name}")
+        if not is_ours: return (yield elsewhere)
         try: db.open(home.db)
         except Damaged:
             if name != "restore": raise
         loader.start()
-        try: return VERBS[name].work(**args)
+        try: yield perform
         finally: db.close()
 
 
 OF_TYPE = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
     markdown='Markdown = ""', json="Json = None", tags="Tags = field(default_factory=list)",
     **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
+TAKEN = {"id", "field", "str", "int", "float", "bool", "date", "datetime", "time"}
+
+
+def named(name: str, taken: set[str]) -> str:
+    "A name of a field or step, which is taken from now on. Raises Problem where it is none."
+    if not NAME.fullmatch(name) or name in taken or keyword.iskeyword(name):
+        raise Problem(f"{clip(name)} is not a name for a field.",
+            fix="Use small letters, digits and _, each name once; a date is better called due or day.")
+    taken.add(name)
+    return name
+
+
+def hint_of(kind: str) -> str:
+    "A type as the command line says it, as Python does, with its default."
+    choices, bare = [json.dumps(choice) for choice in kind.split("|")], kind.removesuffix("?")
+    if len(choices) > 1: return f"Literal[{', '.join(choices)}] = {choices[0]}"
+    if bare != kind and bare in ("str", "int", "float", "bool", "date"): return f"{bare} | None = None"
+    if found := OF_TYPE.get(kind.lower() or "str"): return found
+    if kind in {app.record.__name__ for app in all_apps().values()}: return f"{kind} | None = None"
+    raise Problem(f"{clip(kind)} is not a type of field.",
+        fix=f"{did_you_mean(kind, OF_TYPE)} Or give choices: low|high.")
 
 
 @verb("new crud recipes title servings:int course:starter|main|dessert")
-def new_verb(kind: Literal["crud"], name: str, fields: list[str]) -> str:
-    """Write a plugin that runs. A field is NAME or NAME:TYPE, with a type of str, int, float, bool, date, datetime, time,
-    decimal, text, markdown, email, url, file, json or tags, the name of a record class, or choices a|b."""
+def new_verb(kind: Literal["crud", "pipeline"], name: str, parts: list[str]) -> str:
+    """Write a plugin that runs. For crud a part is FIELD or FIELD:TYPE, for a pipeline STEP, STEP:FIELD or STEP:FIELD:TYPE,
+    with a type of str, int, float, bool, date, datetime, time, decimal, text, markdown, email, url, file, json or tags,
+    the name of a record class, or choices a|b; int? may be empty."""
     check_name(name)
     path, title = home.apps / f"{name}.py", name.replace("_", " ").capitalize()
     if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
     if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
-    singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"ies$", "y", name)))
-    record, lines = "".join(map(str.capitalize, singular.split("_"))), ""
-    records = {app.record.__name__ for app in all_apps().values()}
-    taken = {"id", "field", "str", "int", "float", "bool", "date", "datetime", "time"}
-    for given in fields or ["title"]:
-        field, _, kind_ = given.partition(":")
-        if not NAME.fullmatch(field) or field in taken or keyword.iskeyword(field):
-            raise Problem(f"{clip(field)} is not a name for a field.",
-                fix="Use small letters, digits and _, each name once; a date is better called due or day.")
-        taken.add(field)
-        hint, choices = OF_TYPE.get(kind_.lower() or "str"), [json.dumps(choice) for choice in kind_.split("|")]
-        if len(choices) > 1: hint = f"Literal[{', '.join(choices)}] = {choices[0]}"
-        elif kind_ in ("", "str") and not lines: hint = "str"
-        elif not hint and kind_ in records: hint = f"{kind_} | None = None"
-        if not hint:
-            raise Problem(f"{clip(kind_)} is not a type of field.",
-                fix=f"{did_you_mean(kind_, OF_TYPE)} Or give choices: low|high.")
-        lines += f"    {field}: {hint}\n"
-    called = "" if plural(record) == name else f', "{name}"'
+    body = crud_source(name, title, parts) if kind == "crud" else pipeline_source(name, title, parts)
     home.apps.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        f'"{title}."\nfrom sololith import *\n\n\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n'
-        f'{lines}\n\n{name} = crud({record}{called})\n')
+    path.write_text(f'"{title}."\nfrom sololith import *\n\n{body}')
     return str(path)
+
+
+def crud_source(name: str, title: str, parts: list[str]) -> str:
+    singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "",
+        re.sub(r"(?<!mov|ook|ser)ies$", "y", name)))
+    record, lines, taken = "".join(map(str.capitalize, singular.split("_"))), "", set(TAKEN)
+    for part in parts or ["title"]:
+        field, _, kind = part.partition(":")
+        lines += f"    {named(field, taken)}: {'str' if kind in ('', 'str') and not lines else hint_of(kind)}\n"
+    called = "" if plural(record) == name else f', "{name}"'
+    return f'\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n{lines}\n\n{name} = crud({record}{called})\n'
+
+
+def pipeline_source(name: str, title: str, parts: list[str]) -> str:
+    steps: dict[str, dict[str, str]] = {}
+    taken = TAKEN | {name}
+    for part in parts or ["question:text:text", "answer"]:
+        step, _, asked = part.partition(":")
+        if step not in steps: steps[named(step, taken)] = {}
+        field, _, kind = asked.partition(":")
+        if asked: steps[step][named(field, TAKEN | {*steps[step], *steps} - {step})] = hint_of(kind)
+    made, before = f'{name} = pipeline("{title}")\n', ""
+    for step, fields in steps.items():
+        names = list(fields)
+        wanted = ", ".join(filter(None, [before, *(f"{n}: {hint}" for n, hint in fields.items())]))
+        given = f"dict({', '.join(f'{n}={n}' for n in names)})" if names[1:] else "".join(names) or before
+        about = f"Give {', '.join(names).replace('_', ' ')}." if names else f"Work on the {before or 'data'}."
+        made += f'\n\n@{name}.step\ndef {step}({wanted}):\n    "{about}"\n    return {given or None}\n'
+        before = step
+    return made
 
 
 @verb("check apps/recipes.py")
@@ -272,22 +306,21 @@ def check_verb(file: Path) -> dict:
         finally: db.close()
         plugin = plugins[path.stem]
         return {"plugin": plugin.name, "apps": {name: {n: f.kind for n, f in app.fields.items()}
-            for name, app in plugin.apps.items()}, "routes": sorted({r.path for r in plugin.web.router.routes})}
+            for name, app in plugin.apps.items()},
+            "pipelines": {name: list(made.steps) for name, made in plugin.pipelines.items()},
+            "routes": sorted({r.path for r in plugin.web.router.routes})}
 
 
 @verb("doctor")
 def doctor_verb() -> list[dict]:
     "What is installed, found and missing, and how to get it."
     import apsw
-    browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox", "microsoft-edge")
-        if shutil.which(b)), "")
-    folder = home.path if home.path.exists() else home.path.parent
-    rows = [("sololith", __version__), ("python", platform.python_version()), ("sqlite", apsw.sqlite_lib_version()),
-        ("workspace", str(home.path)), ("browser", browser or "the system's own"),
-        ("npm", "found" if shutil.which("npm") else "not found"),
-        ("backups", str(len(list(home.backups.glob("*.*")))))]
-    return [{"what": what, "found": found, "fix": "It cannot be written to." if what == "workspace"
-        and not os.access(folder, os.W_OK) else ""} for what, found in rows]
+    browser = next(filter(shutil.which, ("chromium", "google-chrome", "firefox")), "the system's own")
+    can_write = os.access(home.path if home.path.exists() else home.path.parent, os.W_OK)
+    found = dict(sololith=__version__, python=platform.python_version(), sqlite=apsw.sqlite_lib_version(),
+        workspace=str(home.path), browser=browser, backups=str(len(list(home.backups.glob("*.*")))))
+    return [dict(what=n, found=v, fix="It cannot be written to." if n == "workspace" and not can_write else "")
+        for n, v in found.items()]
 
 
 @verb("onefile > sololith.py")
@@ -295,12 +328,9 @@ def onefile_verb() -> str:
     "The whole framework as one file: this file, if it is that; else joined from the chapters."
     here = Path(sys.modules["sololith"].__file__ or "")
     if here.name != "__init__.py": return here.read_text()
-    script = next((p for p in (here.parent / "scripts/onefile.py", here.parents[1] / "scripts/onefile.py")
-        if p.exists()), None)
-    if not script: raise Problem("scripts/onefile.py is not installed.", fix="Use a wheel or a clone of Sololith.")
-    names: dict[str, Any] = {"__name__": "onefile", "__file__": str(script)}
-    exec(compile(script.read_text(), str(script), "exec"), names)
-    return names["join"](here.parent)
+    for script in (here.parent / "scripts/onefile.py", here.parents[1] / "scripts/onefile.py"):
+        if script.exists(): return runpy.run_path(str(script))["join"](here.parent)
+    raise Problem("scripts/onefile.py is not installed.", fix="Use a wheel or a clone of Sololith.")
 
 
 @verb("context | head")
@@ -344,6 +374,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, (work, example, _) in VERBS.items():
+        if "." in name: continue  # what other verbs are made of
         sub = verbs.add_parser(name, help=(work.__doc__ or "").partition(". ")[0].rstrip("."),
             description=work.__doc__, epilog=f"example: sololith {example}")
         sub.add_argument("--workspace", help="the folder (default: $SOLOLITH_HOME or ~/sololith)")
@@ -354,6 +385,7 @@ def arguments() -> argparse.ArgumentParser:
             given: Any = dict(default=None if needed else p.default, type=int if hint in (int, int | None) else str)
             if hint is bool: sub.add_argument(flag, action="store_true")
             elif p.kind is p.KEYWORD_ONLY: sub.add_argument(flag, required=needed, **given)
+            elif p.name == "rest": sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
             else:
                 sub.add_argument(p.name, nargs="*" if hint == list[str] else None if needed else "?",
                     choices=getattr(hint, "__args__", None) if p.name == "kind" else None, **given)
@@ -370,18 +402,18 @@ def main(argv: list[str] | None = None) -> int:
     if folder := args.get("folder") or folder: home.at(folder)
     if args.get("file"): args["file"] = str(Path(args["file"]).expanduser().absolute())  # the server stands elsewhere
     try:
-        result = run_shared(name, args) if VERBS[name].is_shared else VERBS[name].work(**args)
+        if VERBS[name].is_shared:
+            with calling(name) as call: result = call(name, args)
+        else: result = VERBS[name].work(**args)
         if name == "open" and not args["no_open"]: open_page(result)
         text = json.dumps(result, ensure_ascii=False) if as_json else shown(result)
         if not isinstance(result, int): print(text, end="" if text.endswith("\n") else "\n", flush=True)
         return result if isinstance(result, int) else 0
-    except Problem as e:
-        print(json.dumps({"problem": e.what, "fix": e.fix}) if as_json else f"sololith: {e}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
         return 0
-    except OSError as e:
-        print(f"sololith: {e.strerror}: {e.filename}. Give another file.", file=sys.stderr)
+    except (Problem, OSError) as e:
+        p = no_file(e) if isinstance(e, OSError) else e
+        print(json.dumps({"problem": p.what, "fix": p.fix}) if as_json else f"sololith: {p}", file=sys.stderr)
         return 1
     except KeyboardInterrupt: return 130

@@ -13,7 +13,7 @@ first text field is the record's name. A field `profile` that points to a record
 `store["profile"]`; a field `position` makes the order the person's own. Deleting a record empties the optional
 relations that point to it, in the same undo; a required one forbids it.
 """
-import csv, io, json, secrets
+import csv, io, json, re, secrets, tempfile
 from html import escape
 from typing import Any
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,18 +25,20 @@ from .events import changed
 from .fields import Field, clip, from_sql, number, to_sql, value_of
 from .forms import SELECT_MOST, as_text, control, file_link, labelled, link_button, read_form
 from .store import cause, db, quoted, store, table
-from .ui import commands, entry_item, head, icon, markdown, show, toast
+from .ui import commands, entry_item, head, icon, markdown, toast
+from .values import harmless, is_formula, show
 
 PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
-# A text that begins so is run by spreadsheets. Source: https://owasp.org/www-community/attacks/CSV_Injection
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class BaseApp:
     "One record class as an app. The table's own methods (`app()`, `app[id]`, `count`, `xtra` …) work on the app too."
     record: type
     name = ""
+    section = "apps"                # of the navigation
+    can_add = True                  # by a form or an import
+    readonly: Iterable[str] = ()    # fields that are shown, but not asked for
 
     def __init__(self, record: type | None = None, name: str = "") -> None:
         self.record = record or self.record
@@ -88,8 +90,8 @@ class BaseApp:
         "Delete records; the journal entry that takes it back, whole, when undone."
         rows = [self.table.row(record_id) for record_id in record_ids]
         links = [(app, f, other) for app, f in self.referrers() for row in rows
-            for other in app.rows(f"{quoted(f.name)}=?", [row["id"]])
-            if app is not self or other["id"] not in record_ids]
+            for other in app.rows(f"{quoted(f.name)}=?", [row["id"]]) if app is not self
+            or other["id"] not in record_ids]
         if bound := [(app, other) for app, f, other in links if not f.is_optional]:
             app, other = bound[0]
             raise Problem(f"{len(bound)} of {app.title} belong to it, such as {db.title_of(app.name, other)}.",
@@ -175,62 +177,50 @@ class BaseApp:
         if (name := sort.lstrip("-")) in self.fields: order = f"{name} {'desc' if sort[0] == '-' else 'asc'}, id"
         return " AND ".join(where), args, order
 
-    def listing(self, params: Mapping) -> FT:
-        "The part of the list page that lives: rows, pager, bulk actions."
+    def listing(self, params: Mapping, base: str = "") -> FT:
+        "The part of the list page that lives: rows, pager, bulk actions. `base`: the page's address, if not our own."
         kept = {k: v for k, v in params.items() if v and (k in ("q", "sort", "page") or k.startswith("f."))}
-        url = lambda **new: f"{self.url}?{urlencode({k: v for k, v in (kept | new).items() if v})}"
-        to = lambda **new: dict[str, Any](href=url(**new), hx_get=url(**new), hx_target=f"#{self.name}-list",
-            hx_swap="morph:outerHTML", hx_push_url="true")
         shown_apps = dict.fromkeys(target_of(f).name for f in self.fields.values() if f.record)
-        live: Any = dict(id=f"{self.name}-list", hx_get=url(), hx_swap="morph:outerHTML",
-            hx_trigger=changed(self.name, *["settings"] * ("profile" in self.fields), *shown_apps))
+        live, to = living(self.name, base or self.url, kept, *["settings"] * ("profile" in self.fields), *shown_apps)
         where, args, order = self.selection(params)
         here = self.here()
         if not (total := here.count(where, args)):
-            return Div(self.nothing("q" in kept or any(k.startswith("f.") for k in kept)), **live)
+            return Div(self.nothing(bool(kept.keys() - {"sort", "page"})), **live)
         pages = -(-total // PAGE)
         at = min(max(1, number(params.get("page"))), pages)
         records = here(where, args, order, limit=PAGE, offset=(at - 1) * PAGE)
-        columns, sort, heads = self.columns(), params.get("sort", ""), []
+        columns, sort = self.columns(), params.get("sort", "")
         labels = {n: target_of(self.fields[n]).labels(getattr(r, n) for r in records) for n in columns
             if self.fields[n].record}
-        for n in columns:
-            mark, way, next_sort = {n: (" ↑", "ascending", f"-{n}"), f"-{n}": (" ↓", "descending", "")}.get(sort,
-                ("", None, n))
-            heads.append(Th(A(self.fields[n].label, Span(mark, aria_hidden="true"), **to(sort=next_sort, page="")),
-                scope="col", aria_sort=way, cls="number" if is_number(self.fields[n]) else ""))
+        heads = [sorting(n, self.fields[n].label, sort, to, is_number(self.fields[n])) for n in columns]
         is_ordered = "position" in self.fields
         can_move = is_ordered and not kept.get("q") and not sort
-        table_ = Table(Thead(Tr(Th(Input(type="checkbox", id="all-ids", aria_label="Select all on this page"),
-            cls="tight"), Th("", cls="tight") if is_ordered else None, *heads,
-            Th(Span("Actions", hidden=True), cls="tight"))),
-            Tbody(*[self.row(record, columns, labels) for record in records],
-                data_move=f"{self.url}/move" if can_move else None))
+        table_ = rows_table([Th("", cls="tight")] * is_ordered + heads,
+            [self.row(record, columns, labels) for record in records],
+            data_move=f"{self.url}/move" if can_move else None)
         first = (at - 1) * PAGE + 1
         pager = Div(Span(f"{first:,}–{first + len(records) - 1:,} of {total:,}", cls="grow"),
             link_button("Previous", **to(page=at - 1)) if at > 1 else None,
             link_button("Next", **to(page=at + 1)) if at < pages else None, cls="pager")
-        return Div(Hidden(sort, name="sort", form=f"{self.name}-filter"), Div(table_, cls="table rows"), pager,
+        return Div(Hidden(sort, name="sort", form=f"{self.name}-filter"), table_, pager,
             self.bulk_bar(kept, total, len(records)), **live)
 
     def row(self, record: Any, columns: list[str] | None = None, labels: Mapping = {}) -> Any:
-        "A record's row in the list: as text, with every value escaped, since FT would take 40 ms for fifty."
+        "A record's row in the list, as HTML."
         columns, url, drawn = columns or self.columns(), f"{self.url}/{record.id}", self.render_item(record)
         name = escape(clip(self.label({n: to_sql(f, getattr(record, n)) for n, f in self.fields.items()}
             | {"id": record.id}), 60))
         cells = [self.cell(record, self.fields[n], n == columns[0], labels.get(n))
             for n in columns] if drawn is None else [
             f'<td class="first" colspan="{len(columns)}">{html(drawn)}</td>']
-        grip = f'<td class="tight gripping"><span class="grip" title="Drag, or Alt and arrow">{icon("grip")}</span></td>'
-        done, tight = " class=done" * bool(getattr(record, "is_done", False)), '<td class="tight'
-        return NotStr(f'<tr id="{self.name}-{record.id}" data-row="{record.id}" tabindex="-1"{done}>'
-            f'{tight} check"><input type="checkbox" name="ids" value="{record.id}" form="bulk" data-row-key="x" '
-            f'aria-label="Select {name}"></td>{grip if "position" in self.fields else ""}{"".join(cells)}'
-            f'{tight} acting"><div class="acts"><button class="plain" hx-get="{url}/edit" hx-target="closest tr" '
-            f'hx-swap="outerHTML" data-row-key="e" aria-label="Edit {name}">{icon("pencil")}</button>'
-            f'<button class="plain" hx-post="{url}/delete" hx-swap="none" data-row-key="Delete" '
-            f'aria-label="Delete {name}">{icon("trash")}</button>'
-            f'<a href="{url}" hidden data-row-key="Enter" tabindex="-1" aria-label="Open {name}"></a></div></td></tr>')
+        if "position" in self.fields:
+            cells.insert(0, '<td class="tight gripping"><span class="grip" title="Drag, or Alt and arrow">'
+                f'{icon("grip")}</span></td>')
+        acts = row_acts(name, f'hx-get="{url}/edit" hx-target="closest tr" hx-swap="outerHTML"',
+            f'hx-post="{url}/delete"')
+        return row_html(f"{self.name}-{record.id}", record.id, name, "".join(cells),
+            f'{acts}<a href="{url}" hidden data-row-key="Enter" tabindex="-1" aria-label="Open {name}"></a>',
+            " class=done" * bool(getattr(record, "is_done", False)))
 
     def cell(self, record: Any, field: Field, is_first: bool, labels: Mapping | None = None) -> str:
         value = getattr(record, field.name)
@@ -254,7 +244,7 @@ class BaseApp:
                 target = target_of(field)
                 label = (target.labels([value]) if labels is None else labels).get(value)
                 return A(label, href=f"{target.url}/{value}") if label else Span("(deleted)", cls="muted")
-            case "choice": return Span(as_text(field, value).replace("_", " "), cls="chip")
+            case "choice": return Span(as_text(field, value).replace("_", " "), cls=f"chip {field.name}-{value}")
             case "url":
                 return A(clip(value.partition("://")[2] or value, 40), href=value, rel="noopener noreferrer",
                     target="_blank")
@@ -265,7 +255,7 @@ class BaseApp:
         return show(value)
 
     def new_button(self, **attrs: Any) -> FT:
-        attrs |= dict(hx_get=f"{self.url}/new", hx_target="#dialog-body")
+        attrs |= dict(hx_get=f"{self.url}/new", hx_target="#dialog-body", hx_swap="innerHTML")
         return Button(icon("plus"), f" New {self.noun}", **attrs)
 
     def nothing(self, is_filtered: bool) -> FT:
@@ -277,7 +267,7 @@ class BaseApp:
             ways = [self.new_button(), link_button("Import CSV or JSON", f"{self.url}/import")]
         return Div(H2(what), P(hint), Div(*ways, cls="row"), cls="empty card")
 
-    def toolbar(self, params: Mapping) -> FT:
+    def toolbar(self, params: Mapping, base: str = "") -> FT:
         "Search, filters and columns; it stays as it is while the list below is asked for again."
         unasked, columns, filters = self.unasked(), self.columns(), []
         for n, f in self.fields.items():
@@ -287,39 +277,33 @@ class BaseApp:
                 case "relation": choices = [*(self.options(f) or ()), *[("none", "none")] * f.is_optional]
                 case _: choices = []
             if not choices or n in unasked: continue
-            filters.append(Select(Option(f"{f.label}: any", value=""), *[Option(f"{f.label}: {label}", value=value,
-                selected=params.get(f"f.{n}") == str(value)) for value, label in choices],
-                name=f"f.{n}", aria_label=f"Filter by {f.label}"))
+            filters.append(Select(Option(f"{f.label}: any", value=""),
+                *[Option(f"{f.label}: {label}", value=value, selected=params.get(f"f.{n}") == str(value))
+                    for value, label in choices], name=f"f.{n}", aria_label=f"Filter by {f.label}"))
         find = f"Search {self.title.lower()}"
-        search = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder=find,
-            aria_label=find, data_key="/"), cls="wide"), *filters, id=f"{self.name}-filter", cls="row grow",
-            action=self.url, hx_get=self.url, hx_trigger="input delay:150ms, submit",
-            hx_target=f"#{self.name}-list", hx_swap="morph:outerHTML", hx_replace_url="true",
-            hx_sync="this:replace")
+        search = search_form(self.name, base or self.url, params.get("q", ""), find, *filters)
         menu = lambda picture, name, *items: Details(Summary(icon(picture), role="button", cls="quiet icon-only",
             aria_label=name), Div(*items), cls="menu")
         boxes = [Label(Input(type="checkbox", name="columns", value=n, checked=n in columns), f.label)
             for n, f in self.fields.items()]
-        query = urlencode({k: v for k, v in params.items() if v})
-        return Div(search, menu("columns", "Columns", Form(*boxes, Button("Show these"),
-            hx_post=f"{self.url}/columns", hx_swap="none")),
-            menu("more", "More", A("Import CSV or JSON", href=f"{self.url}/import"),
-                A("Export as CSV", href=f"{self.url}/export.csv?{query}", download=True),
-                A("Export as JSON", href=f"{self.url}/export.json?{query}", download=True),
+        return Div(search, menu("columns", "Columns",
+            Form(*boxes, Button("Show these"), hx_post=f"{self.url}/columns", hx_swap="none")),
+            menu("more", "More", A("Import CSV or JSON", href=f"{self.url}/import") if self.can_add else None,
+                *[A(f"Export as {kind.upper()}", href=address(f"{self.url}/export.{kind}", params), download=True)
+                    for kind in ("csv", "json")],
                 A("History of this app", href=f"/journal?app={self.name}")), cls="bar")
 
     def bulk_bar(self, kept: dict, total: int, on_page: int) -> FT:
         "What can be done with the selected records; it shows itself once one is selected."
         fields = [Option(f.label, value=n) for n, f in self.fields.items()
-            if f.kind not in ("file", "json", "markdown") and n != "position"]
+            if f.kind not in ("file", "json", "markdown") and n not in ("position", *self.readonly)]
         return Form(Strong("", id="bulk-count"),
             Label(Input(type="checkbox", name="all", value="1"), f" all {total:,}") if total > on_page else None,
             Hidden(urlencode(kept), name="query"),
-            Select(Option("Change…", value=""), *fields, name="field",
-                aria_label="Field to change", hx_get=f"{self.url}/bulk", hx_trigger="change",
-                hx_target="#bulk-value", hx_swap="innerHTML"), Span(id="bulk-value"),
-            Button(icon("trash"), " Delete", name="action", value="delete", cls="quiet danger"), id="bulk",
-            cls="row", hx_post=f"{self.url}/bulk", hx_swap="none")
+            Select(Option("Change…", value=""), *fields, name="field", aria_label="Field to change",
+                hx_get=f"{self.url}/bulk", hx_trigger="change", hx_target="#bulk-value", hx_swap="innerHTML"),
+            Span(id="bulk-value"), Button(icon("trash"), " Delete", name="action", value="delete",
+                cls="quiet danger"), id="bulk", cls="row", hx_post=f"{self.url}/bulk", hx_swap="none")
 
     # ─── forms ───
 
@@ -345,22 +329,23 @@ class BaseApp:
             Div(*parts, cls="fields"), *[Hidden(str(v), name=f"_{n}") for n, v in hidden.items()],
             Div(Button("Cancel", type="button", cls="quiet", data_close=True) if not then else None,
                 Button("Save" if record_id else f"Add {self.noun}"), cls="actions"),
-            hx_post=f"{self.url}/{record_id}" if record_id else self.url, hx_target="this",
-            hx_swap="outerHTML", novalidate=True, hx_encoding="multipart/form-data" if has_file else None)
+            hx_post=f"{self.url}/{record_id}" if record_id else self.url, hx_target="this", hx_swap="outerHTML",
+            novalidate=True, hx_encoding="multipart/form-data" if has_file else None)
 
     def edit_row(self, record_id: int, values: Mapping, version: int, problem: Problem | None = None) -> FT:
         "A row as a form: the shown columns, in place."
         wrong, form, columns = problem.fields if problem else {}, f"edit-{self.name}-{record_id}", self.columns()
-        cells = [Td(control(f := self.fields[n], values.get(n), self.options(f), form=form, aria_label=f.label,
-            aria_invalid="true" if n in wrong else None, autofocus=not at),
-            alert(Small, wrong[n]) if n in wrong else None) for at, n in enumerate(columns)]
+        cells = [Td(clip(values.get(n))) if n in self.readonly
+            else Td(control(f := self.fields[n], values.get(n), self.options(f), form=form, aria_label=f.label,
+                aria_invalid="true" if n in wrong else None, autofocus=not at),
+                alert(Small, wrong[n]) if n in wrong else None) for at, n in enumerate(columns)]
         return Tr(Td(Form(Hidden(",".join(columns), name="_row"), Hidden(str(version), name="_version"), id=form,
             novalidate=True, hx_post=f"{self.url}/{record_id}", hx_target="closest tr", hx_swap="outerHTML"),
             cls="tight"), Td(cls="tight gripping") if "position" in self.fields else None, *cells,
             Td(Div(Button("Save", form=form), Button("Cancel", type="button", cls="plain",
                 data_cancel=f"{self.url}/{record_id}/row", data_at=f"#{self.name}-{record_id}"), cls="row"),
-                alert(Small, str(problem)) if problem and not wrong else None, cls="tight"),
-            cls="editing", id=f"{self.name}-{record_id}")
+                alert(Small, str(problem)) if problem and not wrong else None, cls="tight"), cls="editing",
+            id=f"{self.name}-{record_id}")
 
     def merged(self, record_id: int, values: dict, version: int) -> dict:
         """What a form changes, given what others changed since it was opened: a field left alone keeps the newer
@@ -410,8 +395,8 @@ class BaseApp:
             params = dict(req.query_params)
             if req.headers.get("hx-target") == f"{name}-list": return self.listing(params)
             about = P(self.description, cls="muted") if self.description else None
-            return (*head(self.title, self.new_button(data_key="n")), about, self.toolbar(params),
-                self.listing(params))
+            return (*head(self.title, self.new_button(data_key="n") if self.can_add else None), about,
+                self.toolbar(params), self.listing(params))
 
         @get("/new")
         async def new_get(req: Request):
@@ -424,9 +409,8 @@ class BaseApp:
         async def insert_post(req: Request):
             form = await req.form()
             key, then = str(form.get("_key", ""))[:64], str(form.get("_then", ""))
-            if key and (done := db.query("SELECT record_id FROM journal WHERE cause=? AND app=?",
-                    [f"form {key}", name])):
-                record_id, entry = done[0]["record_id"], 0  # the same form again: a double click, a repeated request
+            done = db.one("SELECT record_id FROM journal WHERE cause=? AND app=?", [f"form {key}", name]) if key else 0
+            if done: record_id, entry = done, 0  # the same form again: a double click, a repeated request
             else:
                 try:
                     given = read_form(self.fields, form, [n for n in self.fields if n != "position"])
@@ -443,7 +427,6 @@ class BaseApp:
         @get("/{record_id:int}/history")
         async def history_get(record_id: int):
             entries = db.entries("app=? AND record_id=?", [name, record_id])
-            if not entries: return P("Nothing has happened to it yet.", cls="muted")
             return Ul(*[entry_item(e, full=True) for e in entries], cls="log")
 
         @get("/{record_id:int}/edit")
@@ -482,10 +465,9 @@ class BaseApp:
         async def toggle_post(req: Request, record_id: int):
             form = await req.form()
             given, value = str(form.get("field")), str(form.get("value", ""))
-            switches = [f.name for f in self.fields.values() if f.kind == "bool"]
-            if given not in switches:
+            switches = {n: f for n, f in self.fields.items() if f.kind == "bool"}
+            if not (field := switches.get(given)):
                 raise Problem(f"{name} has no such switch.", fix=did_you_mean(given[:40], switches))
-            field = self.fields[given]
             self.update(id=record_id, **{given: value_of(field, value)})
             return toast(f"{self.label_of(record_id)}: {field.label.lower()} {value}",
                 undo=db.last_id(name, record_id))
@@ -565,8 +547,8 @@ class BaseApp:
         if kind == "csv": writer.writerow(["id", *self.fields])
         while rows := self.here().rows(f"({where or 1}) AND id > ?", [*args, seen], "id", limit=1000):
             seen = rows[-1]["id"]
-            labels = {n: target_of(f).labels(row[n] for row in rows) for n, f in self.fields.items()
-                if f.record and kind == "csv"}
+            labels = {n: target_of(f).labels(row[n] for row in rows) for n, f in self.fields.items() if f.record
+                and kind == "csv"}
             for row in rows:
                 if kind == "csv":
                     cells = (csv_cell(f, row[n], labels.get(n)) for n, f in self.fields.items())
@@ -589,33 +571,32 @@ class BaseApp:
             Div(Label("or paste", fr="import-text"),
                 Textarea(name="text", id="import-text", rows=6, placeholder=",".join(self.fields)), cls="field"),
             Div(link_button("Cancel", self.url), Button("Preview", cls="spins"), cls="actions"),
-            hx_post=f"{self.url}/import", hx_encoding="multipart/form-data", hx_target="this",
-            hx_swap="outerHTML", cls="card")
+            hx_post=f"{self.url}/import", hx_encoding="multipart/form-data", hx_target="this", hx_swap="outerHTML",
+            cls="card")
 
     def import_step(self, form: Any) -> Any:
         "Preview what was sent, or carry out what was previewed."
-        folder, token = home.run / "imports", str(form.get("token", ""))
+        token, file = str(form.get("token", "")), form.get("file")
         if not token:
-            file, text = form.get("file"), str(form.get("text", ""))
-            data = file.file.read() if getattr(file, "filename", "") else text.encode("utf-8", "replace")
+            data = file.file.read() if getattr(file, "filename", "") else str(form.get("text", "")).encode(
+                "utf-8", "replace")
             if not data.strip():
                 raise Problem("There is nothing to import.", fix="Choose a file, or paste some rows.")
-            folder.mkdir(exist_ok=True)
-            for old in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime)[:-4]: old.unlink(missing_ok=True)
-            token = secrets.token_hex(8)
-            (folder / token).write_bytes(data)
-        if len(token) != 16 or not token.isalnum() or not (folder / token).exists():
+            token = Path(tempfile.mkdtemp(dir=home.run)).name  # until it is imported, or the next start
+            (home.run / token / "import").write_bytes(data)
+        kept = home.run / token / "import"
+        if not re.fullmatch(r"tmp\w{8}", token) or not kept.exists():
             raise Problem("This preview is gone.", fix="Choose the file again.")
-        names, rows = read_rows((folder / token).read_bytes())
+        names, rows = read_rows(kept.read_bytes())
         fitting = self.fitting(names)
         mapping = {c: str(form.get(f"m.{at}", fitting.get(c, ""))) for at, c in enumerate(names)}
         used = {c: n for c, n in mapping.items() if n in self.fields}
         good, bad = self.checked_rows(rows, used)
         if form.get("action") == "import" and used and not bad:
             entry = self.import_rows(good)
-            (folder / token).unlink(missing_ok=True)
+            kept.unlink(missing_ok=True)
             done = Div(H2(f"{len(good):,} {self.title.lower()} imported"), P("One Undo takes all of them back."),
-                Div(A("See them", href=self.url, role="button"), cls="row"), cls="empty card")
+                link_button("See them", self.url, ""), cls="empty card")
             return HtmxResponseHeaders(push_url=self.url), done, toast(f"Imported {len(good):,}", undo=entry)
         missing = [f.label for f in self.fields.values() if f.is_required and f.name not in mapping.values()]
         if not used: missing = missing or ["A field"]
@@ -624,20 +605,19 @@ class BaseApp:
             aria_label=f"Field for {c}", data_submits=True)) for at, c in enumerate(names)]
         verdict = P(f"All {len(good):,} rows fit.")
         if bad:
-            why = [Tr(Td(str(line), cls="number tight"), Td(reason)) for line, reason in bad[:200]]
-            verdict = Div(alert(P, Strong(f"{len(bad):,} of {len(rows):,} rows do not fit."),
-                " Nothing is imported until all do: mend the file, or leave a column out."),
-                Div(Table(Thead(Tr(Th("Line", cls="tight"), Th("Why"))), Tbody(*why)), cls="table"),
-                P(f"… and {len(bad) - 200:,} more.") if len(bad) > 200 else None)
+            problem = Problem(f"{len(bad):,} of {len(rows):,} rows do not fit.",
+                fix="Nothing is imported until all do: mend the file, or leave a column out.")
+            why = [Tr(Td(line, cls="number tight"), Td(reason)) for line, reason in bad[:200]]
+            verdict = Div(complaint(P, problem), Div(Table(Thead(Tr(Th("Line"), Th("Why"))), Tbody(*why)), cls="table"),
+                P(f"… and {len(bad) - 200:,} more.") if bad[200:] else None)
         return Form(H2("Which column is which?"),
             Div(Table(Thead(Tr(*pickers)),
                 Tbody(*[Tr(*[Td(clip(row.get(c, ""), 60)) for c in names]) for _, row in rows[:5]])), cls="table"),
             alert(P, f"{', '.join(missing)} must be filled: choose a column for it.") if missing else None, verdict,
-            Hidden(token, name="token"),
-            Div(link_button("Cancel", self.url),
+            Hidden(token, name="token"), Div(link_button("Cancel", self.url),
                 Button("Import", name="action", value="import", disabled=bool(bad or missing), cls="spins"),
-                cls="actions"),
-            hx_post=f"{self.url}/import", hx_target="this", hx_swap="outerHTML", cls="card stack")
+                cls="actions"), hx_post=f"{self.url}/import", hx_target="this", hx_swap="outerHTML",
+            cls="card stack")
 
     def fitting(self, names: list[str]) -> dict[str, str]:
         "The columns that are called like a field, with that field: “Is done” is is_done."
@@ -684,6 +664,56 @@ def target_of(field: Field) -> BaseApp:
     raise Problem(f"{field.name} points to {name}, which is not an app.", fix=f"Call crud({name}) first.")
 
 
+# ─── what lists are made of ───
+
+def address(base: str, params: Mapping) -> str:
+    "An address with those of the parameters that are not empty."
+    return f"{base}?{urlencode({k: v for k, v in params.items() if v})}".rstrip("?")
+
+
+def living(name: str, base: str, kept: Mapping, *apps: str) -> tuple[dict, Callable]:
+    "What makes a list follow its address and apps; and what makes a link lead to it with other parameters."
+    part = dict[str, Any](hx_swap="morph:outerHTML")
+    def to(**new: Any) -> dict[str, Any]:
+        url = address(base, {**kept, **new})
+        return dict(part, href=url, hx_get=url, hx_target=f"#{name}-list", hx_push_url="true")
+    return dict(part, id=f"{name}-list", hx_get=address(base, kept), hx_trigger=changed(name, *apps)), to
+
+
+def sorting(name: str, label: str, sort: str, to: Callable, is_number: bool) -> FT:
+    "The head of a column, which sorts by it."
+    mark, way, then = {name: (" ↑", "ascending", f"-{name}"), f"-{name}": (" ↓", "descending", "")}.get(sort,
+        ("", None, name))
+    return Th(A(label, Span(mark, aria_hidden="true"), **to(sort=then, page="")), scope="col", aria_sort=way,
+        cls="number" * is_number)
+
+
+def rows_table(heads: list, rows: list, **body: Any) -> FT:
+    return Div(Table(Thead(Tr(Th(Input(type="checkbox", id="all-ids", aria_label="Select all here"), cls="tight"),
+        *heads, Th(Span("Actions", hidden=True), cls="tight"))), Tbody(*rows, **body)), cls="table rows")
+
+
+def row_html(uid: str, key: Any, name: str, cells: str, acts: str, attrs: str = "") -> Any:
+    "A row that can be selected; all of it is HTML, for FT would take 40 ms for fifty."
+    return NotStr(f'<tr id="{uid}" data-row="{key}" tabindex="-1"{attrs}><td class="tight check">'
+        f'<input type="checkbox" name="ids" value="{key}" form="bulk" data-row-key="x" aria-label="Select {name}">'
+        f'</td>{cells}<td class="tight acting"><div class="acts">{acts}</div></td></tr>')
+
+
+def row_acts(name: str, edit: str, delete: str, verb: str = "Edit") -> str:
+    return (f'<button class="plain" {edit} data-row-key="e" aria-label="{verb} {name}">{icon("pencil")}</button>'
+        f'<button class="plain" {delete} hx-swap="none" data-row-key="Delete" aria-label="Delete {name}">'
+        f'{icon("trash")}</button>')
+
+
+def search_form(name: str, url: str, q: str, find: str, *filters: Any, cls: str = "row grow") -> FT:
+    "What narrows a list while it is typed into."
+    q_input = Input(type="search", name="q", value=q, placeholder=find, aria_label=find, data_key="/")
+    return Form(Div(q_input, cls="wide"), *filters, id=f"{name}-filter", cls=cls, action=url, hx_get=url,
+        hx_trigger="input delay:150ms, submit", hx_target=f"#{name}-list", hx_swap="morph:outerHTML",
+        hx_replace_url="true", hx_sync="this:replace")
+
+
 def html(value: Any) -> str: return escape(value) if isinstance(value, str) else to_xml(value, indent=False)
 def is_number(field: Field) -> bool: return field.kind in ("int", "float", "decimal")
 def among(ids: set[int]) -> tuple[str, list[int]]: return f"id IN ({','.join('?' * len(ids))})", sorted(ids)
@@ -695,16 +725,21 @@ def csv_cell(field: Field, value: Any, labels: dict[int, str] | None) -> Any:
     if field.kind == "bool": return "yes" if value else "no"
     if field.kind == "tags": value = ", ".join(json.loads(value))
     if labels is not None: value = f"{labels.get(value, '')} #{value}"
-    return f"'{value}" if is_formula(value) and field.kind != "decimal" else value
+    return value if field.kind == "decimal" else harmless(value)
 
 
-def is_formula(value: Any) -> bool: return isinstance(value, str) and value.lstrip("'").startswith(FORMULA)
+def text_of(data: bytes) -> str:
+    "The text in a file, in whichever encoding it most likely is."
+    try: return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError: return data.decode("cp1252", "replace")
+
+
+def delimiter_of(text: str) -> str: return max(",;\t|", key=text.partition("\n")[0].count)
 
 
 def read_rows(data: bytes) -> tuple[list[str], list[tuple[int, dict]]]:
     "The column names and the (line, row) pairs of a CSV or JSON text. Raises Problem where it is neither."
-    try: text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError: text = data.decode("cp1252", "replace")
+    text = text_of(data)
     if text.lstrip().startswith(("[", "{")):
         try: items = json.loads(text)
         except (ValueError, RecursionError) as e:
@@ -713,11 +748,10 @@ def read_rows(data: bytes) -> tuple[list[str], list[tuple[int, dict]]]:
             raise Problem("This JSON is not a list of objects.", fix='Give [{"title": "…"}, …].')
         return [n for n in dict.fromkeys(n for i in items for n in i) if n != "id"
             and n.isprintable()], list(enumerate(items, 1))
-    try: guess: Any = csv.Sniffer().sniff(text[:20000].rpartition("\n")[0] or text, ",;\t|")
-    except csv.Error: guess = csv.excel
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=guess.delimiter,
-            skipinitialspace=guess.skipinitialspace, strict=True)
+        sign = delimiter_of(text)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=sign,
+            skipinitialspace=f'{sign} "' in text, strict=True)
         names = [n for n in reader.fieldnames or () if n and n != "id"]
         rows = [(reader.line_num, {n: v[1:] if is_formula(v) and v[0] == "'" else v for n, v in row.items()})
             for row in reader if any(row.values())]
@@ -739,6 +773,6 @@ def complaint(tag: Callable, problem: Problem | None) -> FT | None:
 def alert(tag: Callable, *said: Any) -> FT: return tag(*said, cls="error", role="alert")
 
 
-commands.append(lambda: [(what, "action", f"{app.url}/{path}")
-    for app in all_apps().values() if isinstance(app, BaseApp)
-    for what, path in ((f"New {app.noun}", "new"), (f"Import into {app.title}", "import"))])
+commands.append(lambda: [(what, "action", f"{app.url}/{path}") for app in all_apps().values()
+    if isinstance(app, BaseApp) and app.can_add for what, path in ((f"New {app.noun}", "new"),
+        (f"Import into {app.title}", "import"))])

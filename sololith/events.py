@@ -10,13 +10,13 @@ nothing. A listener that does not read is dropped when its queue is full, and ca
 A tab learns only which apps have changed, and asks again for the parts of its page that show them
 (`hx_trigger=changed("recipes")`). It does not receive HTML over the socket.
 """
-import asyncio, json
+import asyncio, contextlib, json
 from contextvars import ContextVar
 from typing import Any
 from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.requests import Request
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from .base import Problem, did_you_mean, system
 from .store import db
 
@@ -82,10 +82,10 @@ async def socket(ws: WebSocket) -> None:
     "A tab's WebSocket: events go out; messages come in and are answered with an error where they make no sense."
     await ws.accept()
     async def pump() -> None:
-        async for event in broadcaster.listen():
-            quick = {key: event[key] for key in event if key != "entries"}
-            await ws.send_text(json.dumps(quick))
-        await ws.close(1013)
+        with contextlib.suppress(WebSocketDisconnect):
+            async for event in broadcaster.listen():
+                await ws.send_text(json.dumps({key: event[key] for key in event if key != "entries"}))
+            await ws.close(1013)
     pumping = asyncio.create_task(pump())
     try:
         while (message := await ws.receive())["type"] == "websocket.receive":

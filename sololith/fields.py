@@ -34,6 +34,13 @@ class Pattern:
     regex: str
 
 
+@dataclass(frozen=True)
+class Choices:
+    """`Annotated[str, Choices(options)]`, or of list[str] to choose several. The options are a list, {value: name}, or,
+    in a pipeline, a function whose parameters are earlier steps' values and that gives one of those."""
+    options: Any
+
+
 Text = Annotated[str, Kind("long")]
 Markdown = Annotated[str, Kind("markdown")]
 Email = Annotated[str, Kind("email")]
@@ -51,6 +58,8 @@ class Field:
     default: Any = MISSING
     is_optional: bool = False              # T | None
     choices: dict[str, Any] = field(default_factory=dict)   # what is typed → what it stands for
+    names: dict[str, str] = field(default_factory=dict)     # what is typed → what it is called
+    options: Callable | None = None        # gives the choices, from earlier values of a run
     help: str = ""
     range: Range = Range()
     pattern: str = ""
@@ -63,10 +72,15 @@ class Field:
     @property
     def label(self) -> str: return self.name.removeprefix("is_").replace("_", " ").capitalize()
 
+    def offer(self, options: Any) -> None:
+        "Let these be the choices: a list, or {value: name}."
+        self.choices = {str(getattr(o, "value", o)): o for o in options}
+        self.names = {str(o): str(options[o]) for o in options} if isinstance(options, dict) else {}
+
     def blank(self) -> Any:
         "The value a new record begins with."
         if callable(self.default): return self.default()
-        if self.default is not MISSING: return self.default
+        if self.default is not MISSING: return list(self.default) if isinstance(self.default, tuple) else self.default
         return None if self.is_optional else {"bool": False, "tags": []}.get(self.kind, "" if self.is_text else None)
 
     @property
@@ -96,9 +110,8 @@ KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
     bool=KindOf("INTEGER BOOL", "yes or no", "yes or no", "checkbox", "boolean"),
     date=KindOf("TEXT DATE", "a date", "a date such as 2026-12-24", "date", format="date"),
     datetime=KindOf("TEXT DATETIME", "a date and time", "a date and time such as 2026-12-24 18:00",
-        "datetime-local", format="date-time"),
-    time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time", format="time"),
-    json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', type=""),
+        "datetime-local", format="date-time"), time=KindOf("TEXT TIME", "a time", "a time such as 18:00", "time",
+        format="time"), json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', type=""),
     tags=KindOf("TEXT TAGS", "a list", "words with commas between them", type="array"),
     relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
         type="integer"))
@@ -119,14 +132,20 @@ def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
                     case Help(): found.help = str(mark)
                     case Range(): found.range = mark
                     case Pattern(): found.pattern = mark.regex
+                    case Choices() if callable(mark.options): found.options = mark.options
+                    case Choices(): found.offer(mark.options)
         elif origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
             found.is_optional = True
             hint = next(a for a in args if a is not type(None))
         else: break
     if found.kind: return found
-    if origin is Literal: found.kind, found.choices = "choice", {str(a): a for a in args}
+    if hint is str and (found.options or found.choices): found.kind = "choice"
+    elif origin is Literal:
+        found.kind = "choice"
+        found.offer(args)
     elif isinstance(hint, type) and issubclass(hint, Enum):
-        found.kind, found.choices = "choice", {str(e.value): e for e in hint}
+        found.kind = "choice"
+        found.offer(list(hint))
     elif hint == list[str]: found.kind = "tags"
     elif (origin or hint) in PLAIN: found.kind = PLAIN[origin or hint]
     elif is_dataclass(hint): found.kind, found.record = "relation", hint
@@ -146,8 +165,8 @@ def fields_of(source: Any) -> dict[str, Field]:
         return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
             for p in inspect.signature(source).parameters.values()}
     return {f.name: field_of(f.name, hints[f.name],
-        f.default if f.default_factory is MISSING else f.default_factory)
-        for f in dataclass_fields(source) if f.name != "id"}
+        f.default if f.default_factory is MISSING else f.default_factory) for f in dataclass_fields(source)
+        if f.name != "id"}
 
 
 def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c in field.choices.values()), None)
@@ -184,6 +203,9 @@ def keepable(field: Field, text: str) -> str:
     return text
 
 
+YES, NO = "yes true 1 on y x done".split(), "no false 0 off n -".split()
+
+
 def parse(field: Field, value: Any) -> Any:
     "`value` as the field's type. Raises ValueError and its kin."
     text = value if isinstance(value, str) else None
@@ -196,8 +218,8 @@ def parse(field: Field, value: Any) -> Any:
         case "float" if math.isfinite(float(value)): return float(value)
         case "decimal" if (amount := Decimal(str(value))).is_finite() and abs(amount.adjusted()) <= 300:
             return amount  # 1e999999999 is a gigabyte once it is written out
-        case "bool" if text is not None: return bool_of(text)
         case "bool" if value in (0, 1): return bool(value)
+        case "bool" if (word := value.lower()) in YES or word in NO: return word in YES
         case "date": return value.date() if isinstance(value, datetime) else from_iso(date, value)
         case "datetime":
             moment = from_iso(datetime, value)
@@ -212,7 +234,10 @@ def parse(field: Field, value: Any) -> Any:
             return JsonText(result) if isinstance(result, str) else result
         case "tags" if text is not None or isinstance(value, list | tuple):
             parts = value if text is None else re.split(r"[,\n]", text)
-            return list(dict.fromkeys(word for part in parts if (word := str(part).strip())))
+            found = list(dict.fromkeys(word for part in parts if (word := str(part).strip())))
+            if field.choices and (unknown := [word for word in found if word not in field.choices]):
+                raise Problem(f"{field.name} has no {clip(unknown[0])!r}.", fix=did_you_mean(unknown[0], field.choices))
+            return found
         case "choice":
             for choice in field.choices.values():
                 if choice == value: return choice
@@ -235,22 +260,20 @@ def from_iso(kind: Any, value: Any) -> Any:
     raise ValueError
 
 
-def bool_of(text: str) -> bool:
-    if text.lower() in ("yes", "true", "1", "on", "y", "x", "done"): return True
-    if text.lower() in ("no", "false", "0", "off", "n", "-"): return False
-    raise ValueError
-
-
-def number(text: Any) -> int:
-    "The whole number that an address or a form says; 0 where it says none."
-    text = str(text)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-
-
 def clip(value: Any, length: int = 60) -> str:
     "`value` as one line of at most `length` characters."
     text = " ".join(str(value)[:length * 4].encode("utf-8", "replace").decode().split())
     return text if len(text) <= length else text[:length - 1] + "…"
+
+
+def sayable(text: str) -> str:
+    "A text that can be encoded: what a file's name or a program's output holds need not be one."
+    return text.encode(errors="replace").decode()
+
+
+def number(text: Any) -> int:
+    "The number that an address or a form gives; 0 where it gives none."
+    return int(text) if str(text).isascii() and str(text).isdecimal() and len(str(text)) < 19 else 0
 
 
 def to_sql(field: Field, value: Any) -> Any:

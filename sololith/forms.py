@@ -7,9 +7,9 @@
 
 What was typed is kept after an error: pass the form itself as the values.
 """
-import json, mimetypes, os, re, secrets, stat
+import contextlib, json, mimetypes, os, re, secrets, shutil, stat
 from typing import Any
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
 from .base import *
@@ -25,9 +25,8 @@ def as_text(field: Field, value: Any) -> str:
         case "tags" if isinstance(value, list): return ", ".join(value)
         case "json" if not isinstance(value, str) or isinstance(value, JsonText):
             return json.dumps(value, ensure_ascii=False, indent=1)
-        case "datetime" if isinstance(value, datetime):
-            return value.isoformat("T", "seconds" if value.second else "minutes")
-        case "time" if isinstance(value, time): return value.isoformat("seconds" if value.second else "minutes")
+        case "datetime" | "time" if isinstance(value, datetime | time):
+            return value.isoformat(timespec="seconds" if value.second else "minutes")
         case "choice": return str(getattr(value, "value", value))
     return str(value)
 
@@ -42,8 +41,13 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
             return Input(type="checkbox", role="switch", value="on", checked=is_on, **attrs)
         case "choice":
             blank = [Option("", value="")] if field.is_optional or text not in field.choices else []
-            return Select(*blank, *[Option(key.replace("_", " "), value=key, selected=key == text)
-                for key in field.choices], **attrs)
+            return Select(*blank,
+                *[Option(field.names.get(key, key.replace("_", " ")), value=key, selected=key == text)
+                    for key in field.choices], **attrs)
+        case "tags" if field.choices:
+            chosen = value if isinstance(value, list) else [t.strip() for t in text.split(",")]
+            return Fieldset(*[Label(Input(type="checkbox", name=attrs["name"], value=key, checked=key in chosen),
+                field.names.get(key, key)) for key in field.choices], cls="choices", id=attrs.get("id"))
         case "relation" if options is not None:
             return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text)
                 for i, name in options], **attrs)
@@ -53,7 +57,7 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
     if field.kind in ("int", "float", "decimal"):
         attrs |= dict(step="1" if field.kind == "int" else "any", min=field.range.low, max=field.range.high)
     if field.kind == "tags": attrs |= dict(placeholder="one, two, three")
-    if field.kind == "file": return Input(type="file", **attrs)
+    if field.kind == "file": return Input(type="file", cls="drop", **attrs)
     return Input(type=KINDS[field.kind].input, value=text, autocomplete="off", pattern=field.pattern or None,
         title=field.help or None, **attrs)
 
@@ -61,8 +65,9 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
 def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int, str]] | None = None,
         extra: Any = None, **attrs: Any) -> FT:
     "A field as a person meets it: name, input, help, and what is wrong with it, if anything."
-    uid = f"{field.name}-{secrets.token_hex(3)}"
-    notes = [Small(field.help, id=f"{uid}-help")] if field.help else []
+    uid = attrs.pop("id", f"{field.name}-{secrets.token_hex(3)}")
+    help_ = field.help or "Choose one, or drop it here." * (field.kind == "file")
+    notes = [Small(help_, id=f"{uid}-help")] if help_ else []
     if field.kind == "file" and value and not isinstance(value, UploadFile):
         notes.append(Small("Now: ", file_link(str(value)), id=f"{uid}-now"))
     if error: notes.append(Small(error, id=f"{uid}-error", cls="error", role="alert"))
@@ -70,6 +75,9 @@ def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int,
         aria_invalid="true" if error else None)
     name = Label(field.label, Span(" optional", cls="muted") if field.is_optional else None, fr=uid)
     return Div(name, control(field, value, options, **attrs), extra, *notes, cls=f"field {field.kind}")
+
+
+def getlist(form: Any, name: str) -> list: return form.getlist(name) if hasattr(form, "getlist") else form.get(name, [])
 
 
 def file_link(name: str) -> FT:
@@ -82,16 +90,14 @@ def link_button(text: str, href: str, cls: str = "quiet", **attrs: Any) -> FT:
     return A(text, href=href, role="button", cls=cls, **attrs)
 
 
-def read_form(fields: Mapping[str, Field], form: Mapping[str, Any], only: Iterable[str] | None = None) -> dict[str,
-        Any]:
+def read_form(fields: Mapping[str, Field], form: Mapping[str, Any], only: Iterable[str] | None = None) -> dict:
     """The typed values of a sent form. A field that was not sent is left out, a switch that was not sent is off.
-
-    Raises Problem (422) with every field that is wrong.
-    """
+    Raises Problem (422) with every field that is wrong."""
     values, wrong = {}, {}
     for name in fields if only is None else only:
         field, value = fields[name], form.get(name)
         if field.kind == "bool": value = value or "off"
+        if field.kind == "tags" and field.choices: value = getlist(form, name)
         if value is None or field.kind == "file" and not getattr(value, "filename", value): continue
         try:
             if isinstance(value, UploadFile):
@@ -108,9 +114,9 @@ def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
     properties = {}
     for name, field in fields.items():
         known = KINDS[field.kind]
-        kind: dict[str, Any] = {k: said for k, said in (("type", known.type), ("format", known.format)) if said}
-        if field.kind == "tags": kind["items"] = {"type": "string"}
-        if field.kind == "choice":
+        kind: dict[str, Any] = {k: getattr(known, k) for k in ("type", "format") if getattr(known, k)}
+        if field.kind == "tags": kind["items"] = {"enum": list(field.choices)} if field.choices else {"type": "string"}
+        if field.kind == "choice" and field.choices:
             kind = {"enum": [getattr(c, "value", c) for c in field.choices.values()],
                 "type": "integer" if isinstance(first_choice(field), int) else "string"}
         for name_, limit in (("minimum", field.range.low), ("maximum", field.range.high)):
@@ -136,7 +142,7 @@ def save_upload(upload: UploadFile) -> str:
     name = f"{clean}-{secrets.token_hex(4)}.{re.sub(r'[^a-z0-9]', '', ending.lower())[:8] or 'bin'}"
     try:
         with replacing(home.files / name) as part, open(part, "xb") as out:
-            while block := upload.file.read(1 << 20): out.write(block)
+            shutil.copyfileobj(upload.file, out)
             out.flush()
             os.fsync(out.fileno())
     except OSError as e:
@@ -145,37 +151,49 @@ def save_upload(upload: UploadFile) -> str:
     return name
 
 
-def open_inside(root: Path, name: str) -> int:
-    """A descriptor of the regular file `name` below `root`. No part of the path may be a symbolic link, so what is
-    opened is inside, whatever is swapped meanwhile. Raises FileNotFoundError."""
+@contextlib.contextmanager
+def folder_inside(root: Path, parts: Iterable[str]) -> Generator[int, None, None]:
+    """A descriptor of a folder below `root`. No part of its path may be a symbolic link, so what is opened is inside,
+    whatever is swapped meanwhile. Raises OSError."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        *parts, last = name.split("/")
-        if any(not p or p[0] == "." or "\0" in p or "\\" in p for p in [*parts, last]) or re.search(r"\.db($|-|\.)",
-                last):
-            raise FileNotFoundError(name)
         for part in parts:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    except OSError as e: raise FileNotFoundError(name) from e
+        yield folder
     finally: os.close(folder)
+
+
+def open_inside(root: Path, name: str) -> int:
+    "A descriptor of the regular file `name` below `root`, opened through no link. Raises FileNotFoundError."
+    *parts, last = name.split("/")
+    if any(not p or p[0] == "." or "\0" in p or "\\" in p for p in [*parts, last]) or re.search(r"\.db($|-|\.)", last):
+        raise FileNotFoundError(name)
+    try:
+        with folder_inside(root, parts) as folder:
+            found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as e: raise FileNotFoundError(name) from e
     if stat.S_ISREG(os.fstat(found).st_mode): return found
     os.close(found)
     raise FileNotFoundError(name)
 
 
+FRAMED = "; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+
+
 @rt("/files/{name:path}", methods=["GET"])
-def files_get(name: str):
-    "A file of the workspace: pictures and PDF are shown, all else is downloaded, and nothing in it may run."
+def files_get(req: Request, name: str):
+    """A file of the workspace: pictures and PDF are shown, all else is downloaded, and nothing in it may run. HTML and SVG
+    are shown with `?frame`: without scripts, without an origin, without anything from elsewhere."""
     try: found = open_inside(home.files, name)
     except FileNotFoundError: return Response("There is no such file.", 404)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    shown = kind in ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
+    framed = "frame" in req.query_params and kind in ("text/html", "image/svg+xml")
+    shown = framed or kind in ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
     place = f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2])}"
     headers = {"content-length": str(os.fstat(found).st_size), "content-disposition": place,
-        "content-security-policy": "sandbox; default-src 'none'"}
+        "content-security-policy": "sandbox; default-src 'none'" + FRAMED * framed}
     def blocks():
         with os.fdopen(found, "rb") as file:
             while block := file.read(1 << 18): yield block

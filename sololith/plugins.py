@@ -24,6 +24,7 @@ SECONDS = 8          # that a plugin may take to load
 OUTPUT = 1_000_000   # characters that it may print meanwhile
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 MODULES = "sololith_apps."
+sys.modules.setdefault(MODULES[:-1], types.ModuleType(MODULES[:-1])).__path__ = []  # pickle asks for the package too
 
 
 class Loader:
@@ -44,13 +45,14 @@ class Loader:
         "Load a plugin; where that fails and nothing of it is live, load its last good version instead."
         try: self.load(name)
         except Problem as e:
-            broken = self.broken[name] = Plugin(name, home.apps / sayable(f"{name}.py"))
+            shown = f"{clip(name, 255)}.py"  # a file's name may be bytes that are no text
+            broken = self.broken[name] = Plugin(name, home.apps / shown)
             broken.error, broken.description = str(e), e.details
             on_loop(mount)
             if name not in plugins and (versions := self.versions(name)):
                 try: self.load(name, versions[-1].read_text())
                 except Problem: pass  # the card shows the newer problem
-            broadcaster.publish({"apps": ["plugins"], "problem": f"{sayable(name)}.py: {e.what}"})
+            broadcaster.publish({"apps": ["plugins"], "problem": f"{shown}: {e.what}"})
 
     def load(self, name: str, source: str | None = None) -> None:
         "Load apps/NAME.py, or another text in its place, and put it live. Raises Problem with `details`."
@@ -158,6 +160,7 @@ class Loader:
 
 
 loader = Loader()
+sys.modules[MODULES[:-1]] = types.ModuleType(MODULES[:-1])  # pickle looks for it, to name a plugin's classes
 
 
 def mount() -> None:
@@ -226,12 +229,10 @@ def explained(error: BaseException, path: Path) -> Problem:
 def check_name(name: str) -> None:
     "Refuse what is no name for a plugin."
     if not NAME.fullmatch(name) or name in sys.stdlib_module_names or name == "sololith" or keyword.iskeyword(name):
-        raise Problem(f"{sayable(clip(name))} is not a name for a plugin.",
+        raise Problem(f"{clip(name)} is not a name for a plugin.",
             fix="Use small letters, digits and _, and not the name of a Python module.")
 
 
-def sayable(name: str) -> str:
-    return name.encode(errors="replace").decode()  # a file's name may be bytes that are no text
 def digest(source: str) -> str: return hashlib.sha256(source.encode()).hexdigest()[:12]
 def firsts(plugin: Plugin) -> set[str]: return {r.path.strip("/").partition("/")[0] for r in plugin.web.router.routes}
 

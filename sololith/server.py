@@ -20,6 +20,7 @@ from .crud import BaseApp
 from .events import STALLED, broadcaster, changed
 from .guard import Guard
 from .plugins import EXAMPLE, broken_cards, loader
+from .runs import run_due
 from .store import db
 from .ui import bundle, head, into_shell, problem_page, toast
 
@@ -67,7 +68,10 @@ async def home_get():
     "The front page: every app, and how to make another."
     cards = [A(H2(app.title), P(app.description, cls="muted small"),
         Span(f"{(n := app.table.count()):,} {app.noun if n == 1 else app.title.lower()}", cls="small"),
-        href=app.url, cls="card tile") for app in all_apps().values() if isinstance(app, BaseApp)]
+        href=app.url, cls="card tile") for app in all_apps().values() if isinstance(app, BaseApp)
+        and app.section == "apps"]
+    cards += [A(H2(made.title), P(made.description, cls="muted small"), Span("pipeline", cls="small"),
+        href=f"/{made.name}", cls="card tile") for made in all_pipelines().values()]
     own = Div(H2("Your own app is one file"), P("Save it as ", Code(f"{home.apps}/recipes.py"),
         " and it is here at once."), Pre(EXAMPLE), cls="card")
     return *head("Home"), Div(*broken_cards(), Div(*cards, cls="tiles"), own, cls="stack", id="home", hx_get="/",
@@ -158,7 +162,7 @@ def listening(port: int) -> sockets.socket:
 
 def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
     "Serve the workspace `home` until a signal ends us; the exit status."
-    sys.setswitchinterval(0.0005)  # a busy thread (a job, a plugin that loops) gives way ten times sooner than by default
+    sys.setswitchinterval(0.0002)  # a busy thread (a job, a plugin that loops) gives way ten times sooner than by default
     # uvicorn's handlers stand in front
     for ending in (signal.SIGTERM, signal.SIGINT): signal.signal(ending, lambda *_: None)
     with owning() as is_ours:
@@ -183,13 +187,22 @@ def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
             url = guard.launch_url()
             print(f"Sololith is at {url}", flush=True)
             if opens: open_page(url)
-            others = [asyncio.create_task(loader.watch()), asyncio.create_task(run_in_threadpool(first_backup))]
+            others = [asyncio.create_task(work) for work in (loader.watch(), keep_time(),
+                run_in_threadpool(first_backup))]
             await serving
             for other in others: other.cancel()
 
         try: asyncio.run(main())
         finally: db.close()
         return 0
+
+
+async def keep_time() -> None:
+    "Start what is due, once a second."
+    while True:
+        try: await run_in_threadpool(run_due)
+        except Exception as e: print(f"The schedules could not be looked at: {e}", file=sys.stderr)
+        await asyncio.sleep(1)
 
 
 def first_backup() -> None:

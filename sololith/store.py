@@ -59,7 +59,12 @@ class Database:
         self.lock, self.read_lock = threading.RLock(), threading.RLock()
         self.writer: Any = None; self.reader: Any = None  # while no file is open
         self.path, self.depth, self.task, self.pending = Path(), 0, None, []
+        self.fleeting: dict[str, set[str]] = {}    # table → columns that change by themselves: not journalled
         self.listeners: list[Callable[[list[dict]], None]] = []   # called after each commit with its entries
+        self.openers: list[Callable[[], None]] = []               # called once a file has been opened
+        # table → what a change of a row does outside the database (before, after); it returns the way back from it
+        self.followers: dict[str, Callable[[dict | None, dict | None], Callable[[], None]]] = {}
+        self.ways_back: list[Callable[[], None]] = []             # of the running transaction, for when it fails
         self.columns: dict[str, dict[str, str]] = {}              # table → column → declared type
         self.numbers: dict[str, int] = {}                         # app → its number, for search
 
@@ -87,6 +92,7 @@ class Database:
                 fix="Make the workspace writable, or give another.") from e
         self.columns.clear()
         self.numbers = {row["app"]: row["id"] for row in self.query("SELECT * FROM numbers")}
+        for opened in self.openers: opened()
 
     def close(self) -> None:
         with self.lock, self.read_lock:
@@ -130,17 +136,18 @@ class Database:
         done: list[dict] = []
         with self.lock:
             if not self.is_inside() and self.depth: raise RuntimeError("a transaction may not contain an await")
-            self.task, mark = current_task(), len(self.pending)
+            self.task, mark, way = current_task(), len(self.pending), len(self.ways_back)
             self.depth += 1
             try:
                 with self.writer: yield
             except BaseException as e:
                 del self.pending[mark:]
+                while len(self.ways_back) > way: self.ways_back.pop()()
                 self.columns.clear()  # a table or column made in here is gone again
                 if isinstance(e, apsw.FullError): raise DISK_FULL from e
                 raise
             finally: self.depth -= 1
-            if not self.depth: done, self.pending = self.pending, []
+            if not self.depth: done, self.pending, self.ways_back = self.pending, [], []
         if done:
             for listener in self.listeners: listener(done)
 
@@ -169,7 +176,9 @@ class Database:
                 told = f"changed {self.title_of(app, before)}: " + ", ".join(
                     f"{n} {self.told(app, n, before.get(n))} → {self.told(app, n, v)}" for n, v in after.items())
                 before = {n: before.get(n) for n in after}
+            if follow := self.followers.get(app): self.ways_back.append(follow(before, after))
             if app in self.numbers: self.index(app, row, is_gone=after is None)
+            if done == "insert": after = {n: v for n, v in row.items() if n not in self.fleeting.get(app, ())}
             return self.enter(app, verb or done, row["id"], summary or clip(told, 200), before, after)
 
     def add(self, app: str, row: dict) -> int:
@@ -281,7 +290,7 @@ class Database:
         rowid = self.numbers[app] << 40 | row["id"]
         if is_gone: return self.execute("DELETE FROM search WHERE rowid=?", [rowid])
         title, *body = [str(row[n]) for n, kind in self.columns_of(app).items() if row.get(n)
-            and kind in ("TEXT", "TEXT TAGS", "INTEGER") and n != "id"] or [""]
+            and kind in ("TEXT", "TEXT TAGS", "INTEGER") and n not in ("id", *self.fleeting.get(app, ()))] or [""]
         self.writer.execute("INSERT OR REPLACE INTO search(rowid, title, body) VALUES (?,?,?)",
             [rowid, title, " ".join(body)])
 

@@ -1,21 +1,20 @@
-"""What a page looks like: the shell around every page, its style and script, toasts, the palette, `show(value)`.
+"""What a page looks like: the shell around every page, its style and script, toasts, the palette, Markdown.
 
     @rt("/hello", methods=["GET"])
     def hello(): return Title("Hello"), P("In the shell, with navigation, by itself.")
 
     return toast("Deleted “Soup”", undo=entry_id)          # from a POST: says it, with an Undo button
-    show(value)                                            # FT for any value; Jupyter's display protocol
 
 Pages are plain navigations; parts of a page are asked for again by htmx when what they show has changed
 (`changed("recipes")` in events.py), and morphed, so focus and what is being typed stay. The script holds no state:
 it wires keys, dialogs, toasts and the socket to attributes in the HTML. A key is declared where it works:
 `data_key="n"` on a button is pressed by n, on an input focused by it; inside a row, `data_row_key`.
 """
-import base64, functools, hashlib, json
-from datetime import date, datetime, time
-from decimal import Decimal
+import functools, hashlib, json
+from datetime import datetime
 from typing import Any
 from collections.abc import Callable
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from .base import *
 from .assets import static_folder
@@ -24,12 +23,14 @@ from .fields import clip
 from .store import db, store
 
 # Our tones under Pico's names.
-PICO = "".join(f"--pico-{name}: var(--{tone}); " for tone, names in dict(
-    ink="color form-element-color secondary-inverse", dim="muted-color form-element-placeholder-color",
-    accent="primary primary-background primary-hover primary-hover-background", soft="primary-focus",
-    paper="primary-inverse", line="muted-border-color", hover="secondary-background",
-    edge="form-element-border-color switch-background-color secondary-border",
-    card="form-element-background-color form-element-active-background-color").items() for name in names.split())
+PICO = "".join(f"--pico-{name}: var(--{tone}); "
+    for tone, names in dict(ink="color form-element-color secondary-inverse",
+        dim="muted-color form-element-placeholder-color",
+        accent="primary primary-background primary-hover primary-hover-background", soft="primary-focus",
+        paper="primary-inverse", line="muted-border-color", hover="secondary-background",
+        edge="form-element-border-color switch-background-color secondary-border",
+        card="form-element-background-color form-element-active-background-color").items()
+    for name in names.split())
 # Stone and teal: one accent, both themes; lines are glass; sizes in rem.
 STYLE = ":root:root { " + PICO + """
   --paper: light-dark(#fbfaf8, #181716); --card: light-dark(#fff, #201f1d); --ink: light-dark(#22201d, #e9e6e1);
@@ -73,7 +74,9 @@ blockquote { padding-block: 0 }
 .skip { position: absolute; z-index: 60; padding: .5rem; background: var(--card); &:not(:focus) { left: -99rem } }
 input, select, textarea { font-size: inherit }
 [type=checkbox] { flex: none; margin: 0; border-width: 1px; border-radius: .25rem }
-[type=file] { --pico-spacing: 1rem }
+[type=file] { --pico-spacing: 1rem; &.drop { height: auto; margin: 0; padding: 1.1rem; text-align: left } }
+::file-selector-button { border: 1px solid var(--edge) !important; background: none !important;
+  color: var(--ink) !important }
 [type=search] { border-radius: .45rem }
 ::-webkit-search-cancel-button { filter: grayscale(1) }
 :is(.row, .bar) :is(select, input:not([type=checkbox])) { width: auto }
@@ -88,6 +91,7 @@ input, select, textarea { font-size: inherit }
 .row, .bar, .head { flex-wrap: wrap }
 .bar, .head { margin-bottom: 1rem }
 .grow { flex: 1; min-width: 0 }
+.stack > :is(p, h2) { margin: 0 }
 .stack, .tiles, .fields, #toasts { display: grid; gap: 1rem }
 .tiles, .fields { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
 .card, .table, #bulk, .menu > div, dialog > article { background: var(--card); border: 1px solid var(--line);
@@ -118,7 +122,8 @@ input, select, textarea { font-size: inherit }
   [aria-current] & { background: var(--accent); color: var(--paper) } }
 .danger, .error, small.error { color: var(--bad) }
 #top { grid-area: top; padding: .6rem 1.75rem }
-.find { flex: 0 1 22rem; justify-content: space-between; span { overflow: hidden; text-overflow: ellipsis } }
+.find { flex: 0 1 22rem; min-width: 2.4rem; justify-content: space-between;
+  span { overflow: hidden; text-overflow: ellipsis } }
 #main { grid-area: main; max-width: 82rem; padding: .5rem 1.75rem 5rem }
 .head h1 { flex: 1; min-width: 8rem; margin: 0 }
 #panel { grid-area: panel; width: 20rem; border-left: 1px solid var(--line) }
@@ -230,6 +235,7 @@ on("htmx:wsBeforeMessage", e => {
   e.preventDefault()
   const told = JSON.parse(e.detail.message)
   if (told.problem) toast(told.problem)
+  if (told.notice && told.href !== location.pathname) toast(told.notice, told.href)
   changed(told)
 })
 let opened, late
@@ -242,7 +248,7 @@ on("htmx:wsOpen", e => {
   clearTimeout(late)
   body.classList.remove("offline")
   e.detail.socketWrapper.sendImmediately(JSON.stringify({do: "since", id: seen}))
-  if (opened) changed({apps: ["plugins"]})
+  changed({apps: opened ? ["runs-missed", "plugins", "runs", "jobs"] : ["runs-missed"]})
   opened = true
 })
 async function lost() {
@@ -254,8 +260,8 @@ async function lost() {
 }
 
 // toasts: they come with an answer (out of band) or from here, and leave by themselves
-const toast = text => $("#toasts").append(Object.assign(document.createElement("div"),
-  {className: "toast bad", textContent: text}))
+const toast = (text, href) => $("#toasts").append(Object.assign(document.createElement(href ? "a" : "div"),
+  {className: href ? "toast" : "toast bad", textContent: text, href}))
 const leave = t => t.timer = setTimeout(() => t.matches(":hover, :focus-within") ? leave(t) : t.remove(),
   $("button", t) ? 9000 : 5000)
 filled("#toasts", () => $$("#toasts > *").forEach(t => t.timer ?? leave(t)))
@@ -349,6 +355,10 @@ function nudge(by) {
   tr.focus()
   moved(tr)
 }
+on("htmx:oobBeforeSwap", e => {  // what comes by itself takes no focus from who types
+  if (document.activeElement.matches(":is(input, select, textarea):not(.htmx-request *)"))
+    $$("[autofocus]", e.detail.fragment).forEach(el => el.removeAttribute("autofocus"))
+})
 function count() {
   const boxes = $$("[name=ids]"), n = boxes.filter(box => box.checked).length, all = $("#all-ids")
   if (!all) return
@@ -364,9 +374,10 @@ on("change", e => {
 })
 Object.assign(Idiomorph.defaults.callbacks, {
   beforeNodeMorphed(old, now) {
-    if (old.matches?.(".editing, details[open]") && old.id === now.id) return false
+    if (old.matches?.(".editing, .lazy") && old.id === now.id) return false
     if (old.name === "ids") now.toggleAttribute?.("checked", old.checked)
   },
+  beforeAttributeUpdated: name => name !== "open",
   beforeNodeRemoved: old => !old.matches?.(".editing"),
 })
 let here = -1  // the row that the person works in: when it is replaced or goes, the focus stays in its place
@@ -383,18 +394,21 @@ htmx.onLoad(part => {
 })()
 """
 
+styles, scripts = [STYLE], [SCRIPT]  # later chapters add their own
+
 ICONS = dict(plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM20 20l-4-4",
     menu="M4 7h16M4 12h16M4 17h16", panel="M4 5h16v14H4zM14 5v14",
     sun="M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1 1M18 18l1 1M5 19l1-1M18 6l1-1",
     trash="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13", pencil="M4 20l1-4L16 5l3 3L8 19z",
     grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01", columns="M4 5h16v14H4zM10 5v14M15 5v14",
-    more="M5 12h.01M12 12h.01M19 12h.01",
-    help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01")
+    more="M5 12h.01M12 12h.01M19 12h.01", help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01",
+    folder="M3 6h6l2 2h10v11H3z", file="M6 3h8l4 4v14H6zM14 3v4h4", upload="M12 16V4M7 9l5-5 5 5M4 20h16",
+    download="M12 4v12M7 11l5 5 5-5M4 20h16")
 STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
 FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
     '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))
-HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, includeIndicatorStyles=False,
-    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0,
+HTMX = json.dumps(dict(allowEval=False, allowScriptTags=False, selfRequestsOnly=True, includeIndicatorStyles=False,
+    historyCacheSize=0, refreshOnHistoryMiss=True, defaultSettleDelay=0, globalViewTransitions=False,
     responseHandling=[{"code": "204", "swap": False}, {"code": "...", "swap": True}]))
 
 
@@ -410,10 +424,10 @@ def icon(name: str) -> Any:
 def bundle(name: str) -> tuple[bytes, str]:
     "app.js or app.css: the libraries and our own, as one file; with the start of its hash, which is in its address."
     folder = static_folder(home.path)
-    parts = ([*(folder / f for f in ("htmx.min.js", "ws.min.js", "idiomorph-ext.min.js", "Sortable.min.js")),
-        SCRIPT] if name == "app.js" else [folder / "pico.min.css", STYLE])
-    text = "\n;\n".join(p if isinstance(p, str) else p.read_text()
-        for p in parts) if name == "app.js" else "".join(p if isinstance(p, str) else p.read_text() for p in parts)
+    others, ours, between = (("pico.min.css",), styles,
+        "") if name == "app.css" else (("htmx.min.js", "ws.min.js", "idiomorph-ext.min.js", "Sortable.min.js"),
+        scripts, "\n;\n")
+    text = between.join([*((folder / other).read_text() for other in others), *ours])
     return text.encode(), hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -433,10 +447,10 @@ def navigation(current: str = "") -> FT:
         here = current == href or current.startswith(f"{href}/")
         return Li(A(Span("!" if is_broken else title[0], cls=f"mono {'danger' if is_broken else ''}",
             aria_hidden="true"), title, href=href, aria_current="page" if here else None))
-    sections: dict[str, list] = {"apps": [item(app.title, f"/{app.name}") for app in all_apps().values()],
-        "pipelines": [], "system": []}
+    sections: dict[str, list] = {"apps": [], "pipelines": [], "system": []}
     for section, title, href in (link for plugin in plugins.values() for link in plugin.links):
         sections[section].append(item(title, href, is_broken=href in broken_links))
+    for app in all_apps().values(): sections[app.section].append(item(app.title, f"/{app.name}"))
     return Nav(A(NotStr(STONE), "Sololith", href="/", cls="brand"),
         *[part for name, items in sections.items() if items for part in (H2(name.capitalize()), Ul(*items))],
         id="nav", aria_label="Main", hx_get=f"/nav?at={quote(current)}", hx_trigger=changed("plugins"),
@@ -452,7 +466,7 @@ KEYS = [("Ctrl K", "find anything, do anything"), ("n", "new record"), ("/", "se
 def headers() -> FT:
     "What apps add to the top bar."
     return Div(*[draw() for plugin in plugins.values() for draw in plugin.headers], id="headers", hx_get="/headers",
-        hx_trigger=changed("settings", "profiles", "plugins"), hx_swap="outerHTML")
+        hx_trigger=changed("settings", "profiles", "plugins", "jobs"), hx_swap="outerHTML")
 
 
 def page(title: str, *content: Any, current: str = "") -> Any:
@@ -572,7 +586,8 @@ async def activity(req: Request):
 async def undo_post(req: Request):
     form = await req.form()
     given = str(form.get("entry", ""))
-    entry = db.undo(int(given) if given.isdecimal() and len(given) < 18 else None, redo=bool(form.get("redo")))
+    entry_id = int(given) if given.isdecimal() and len(given) < 18 else None
+    entry = await run_in_threadpool(db.undo, entry_id, bool(form.get("redo")))
     return toast(entry["summary"].replace("undo:", "Undone:").replace("redo:", "Redone:"), undo=entry["id"],
         redo=entry["verb"] == "undo")
 
@@ -626,7 +641,7 @@ async def palette_get(req: Request):
         aria_selected="true" if n == 0 else "false") for n, (tag, what, kind, does) in enumerate(items)]
 
 
-# ─── values ───
+# ─── Markdown ───
 
 @functools.cache
 def markdown_parser() -> Any:
@@ -643,41 +658,3 @@ def markdown(text: str) -> FT:
     html = nh3.clean(markdown_parser().render(text), tags=TAGS, attributes={"a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"}, link_rel="noopener noreferrer")
     return Div(NotStr(html), cls="prose")
-
-
-def show(value: Any) -> Any:
-    """Any value as FT. Objects with `__ft__` draw themselves; then Jupyter's display protocol counts (MIME bundle, HTML,
-    SVG, PNG, Markdown; foreign HTML only in a sandboxed frame); then plain data by its type."""
-    match value:
-        case None | "": return Span("—", cls="muted")
-        case FT(): return value
-        case bool(): return Span("✓", aria_label="yes") if value else Span("–", aria_label="no", cls="muted")
-        case datetime(): return Time(f"{value:%-d %b %Y %H:%M}", datetime=value.isoformat())
-        case date(): return Time(f"{value:%-d %b %Y}", datetime=value.isoformat(), cls="nowrap")
-        case time(): return Time(f"{value:%H:%M}")
-        case int() | float() | Decimal():
-            return Span(f"{value:,}" if abs(value) >= 10000 else str(value), cls="number")
-        case str(): return value
-        case Enum(): return Span(str(value.value), cls="chip")
-    if hasattr(value, "__ft__"): return value.__ft__()
-    bundle_of = getattr(value, "_repr_mimebundle_", None)
-    data = bundle_of() if bundle_of else {}
-    data = (data[0] if isinstance(data, tuple) else data) or {}
-    for kind, method in (("text/html", "_repr_html_"), ("image/svg+xml", "_repr_svg_"), ("image/png", "_repr_png_"),
-            ("text/markdown", "_repr_markdown_")):
-        if (found := data.get(kind)) is None and callable(getattr(value, method, None)):
-            found = getattr(value, method)()
-        if found is None: continue
-        if kind == "text/html": return Iframe(srcdoc=found, sandbox="", cls="foreign", title="Output")
-        if kind == "text/markdown": return markdown(found)
-        encoded = found if isinstance(found, str) and kind == "image/png" else base64.b64encode(found.encode()
-            if isinstance(found, str) else found).decode()
-        return Img(src=f"data:{kind};base64,{encoded}", alt="Output")
-    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
-        return Span(*[f for v in value for f in (Span(v, cls="chip"), " ")])
-    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        names = list(dict.fromkeys(n for v in value for n in v))
-        return Div(Table(Thead(Tr(*[Th(n) for n in names])),
-            Tbody(*[Tr(*[Td(show(v.get(n))) for n in names]) for v in value])), cls="table")
-    if isinstance(value, (dict, list)): return Pre(json.dumps(value, ensure_ascii=False, indent=1, default=str))
-    return Pre(str(value))

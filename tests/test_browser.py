@@ -574,3 +574,9 @@ def test_no_page_has_inline_script_or_style_and_the_policy_forbids_them(own_page
             assert not re.search(r"\s(on\w+|style)=", tag), (path, tag)
             assert not tag.startswith(("<script", "<style")) or "src=" in tag, (path, tag)
         if path != "/nowhere": page.goto(page.server.url + path)
+
+
+def test_the_button_of_an_empty_list_opens_the_form(page):
+    page.goto(page.server.url + "/tasks")
+    page.click(".empty button")
+    expect(page.locator("#dialog[open] input[name=title]")).to_be_focused()

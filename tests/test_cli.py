@@ -38,7 +38,7 @@ class Thing:
 
 crud(Thing)
 '''
-VERBS = ["serve", "open", "new", "check", "journal", "undo", "export", "import", "backup", "restore", "onefile", "context", "doctor"]
+VERBS = ["serve", "open", "new", "check", "journal", "undo", "export", "import", "backup", "restore", "onefile", "context", "doctor", "run"]
 
 
 class Cli:
@@ -295,6 +295,14 @@ def bad_zip(path: Path, member: str = "", data: bytes = b"x", mode: int = 0o1006
     return path
 
 
+def test_a20_a_zip_of_100_001_members_is_refused_and_nothing_is_written(alone, tmp_path):
+    before = alone("journal", "--json")
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for n in range(100_001): archive.writestr(f"files/{n}", b"")
+    assert "many.zip is too large." in alone("restore", tmp_path / "many.zip", status=1)
+    assert alone("journal", "--json") == before and not [p for p in (alone.workspace / "files").iterdir() if p.name.isdigit()]
+
+
 @pytest.mark.parametrize("member,mode,database", [
     ("../evil.py", 0o100644, b""), ("/etc/evil", 0o100644, b""), ("files/../../evil.py", 0o100644, b""), ("apps/x/evil.py", 0o100644, b""), (".run/secret", 0o100644, b""), ("files/link", 0o120777, b""), ("apps/evil.sh", 0o100755, b""),
     ("data.db-wal", 0o100644, b""), ("files/fine.txt", 0o100644, None), ("apps/shop.py", 0o100644, b"damaged"), ("files/fine.txt", 0o100644, b"damaged")])
@@ -363,7 +371,7 @@ def test_choices_of_any_kind_load(alone, choices):
 
 def test_check_says_what_a_plugin_makes_or_what_is_wrong(alone, tmp_path):
     file = alone.workspace / "apps" / "shop.py"
-    assert alone.json("check", file) == {"plugin": "shop", "apps": {"things": {"title": "text", "count": "int", "is_sold": "bool", "day": "date"}}, "routes": alone.json("check", file)["routes"]}
+    assert alone.json("check", file) == {"plugin": "shop", "apps": {"things": {"title": "text", "count": "int", "is_sold": "bool", "day": "date"}}, "pipelines": {}, "routes": alone.json("check", file)["routes"]}
     for name, source, sentence in (("broken", '"x"\ndef f(:\n', "line 2: SyntaxError"), ("raising", "\n\n1/0\n", "line 3: ZeroDivisionError: division by zero."), ("exits", "import sys\nsys.exit(0)\n", "line 2: it asks to exit."), ("Bad-Name", "x = 1\n", "is not a name for a plugin"), ("os", "x = 1\n", "not the name of a Python module"),
                                    ("taker", SHOP.replace("class Thing", "class Task").replace("crud(Thing)", "crud(Task)"), "both want /tasks"), ("wrong", SHOP.replace("count: Annotated[int, Range(0, 99)]", "count: set"), "count is annotated with set, which cannot be asked for."), ("late", SHOP.replace("date | None", "dat | None"), "dat")):
         said = alone("check", write(tmp_path / f"{name}.py", source), status=1)

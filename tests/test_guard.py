@@ -104,6 +104,10 @@ def T(tmp_path_factory):
         for app, name in (("tasks", "title"), ("notes", "title"), ("profiles", "name")):
             for n in range(9): assert server.post(f"/{app}", {name: f"Number {n + 1}"}).status == 200
         for n in range(9): assert server.post("/things", {"title": f"Thing {n + 1}"}, files={"paper": ("a.txt", b"paper")}).status == 200
+        for n in range(9):
+            assert server.post("/hello", {"name": f"Number {n + 1}"}).status == 200
+            assert server.post("/schedules", {"pipeline": "hello", "when": "monday 9:00"}).status == 200
+        wait_for(lambda: server.get("/runs").text.count("status-waiting") >= 9, what="nine runs that wait")
         yield server
 
 
@@ -164,7 +168,8 @@ def no_hits(T):
 
 # ─── every route that there is ───
 
-FILL = {"{record_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme"}
+FILL = {"{record_id:int}": "1", "{run_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme",
+        "/value/{name}": "/value/name", "/steps/{name}": "/steps/name"}
 
 
 def routes(server: Server) -> list[dict]:

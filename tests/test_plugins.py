@@ -215,7 +215,7 @@ def test_a_plugin_sees_the_names_that_the_chapters_give(here):
     "A star import finds ours, not those of the same name that a chapter has from elsewhere."
     import sololith
     wrong = []
-    for chapter in () if ONEFILE else ("base", "fields", "store", "events", "forms", "ui", "guard", "crud", "plugins", "server", "cli"):
+    for chapter in () if ONEFILE else ("base", "fields", "store", "events", "forms", "ui", "guard", "crud", "files", "values", "pipeline", "runs", "shell", "plugins", "server", "cli"):
         module = importlib.import_module(f"sololith.{chapter}")
         wrong += [f"{chapter}.{n}" for n, value in vars(module).items() if not n.startswith("_") and getattr(value, "__module__", "") == module.__name__ and getattr(sololith, n, None) is not value]
         if chapter == "fields": wrong += [n for n in ("File", "Text", "Markdown", "Email", "Url", "Json", "Tags", "Range", "Pattern", "Help") if getattr(sololith, n) is not getattr(module, n)]

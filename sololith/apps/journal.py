@@ -26,13 +26,12 @@ def journal_list(params):
     "The entries that fit, newest first, a page at a time."
     where, args = journal_where(params)
     entries = db.entries(where, args, limit=51)
-    url = lambda **new: f"/journal?{urlencode({k: v for k, v in (params | new).items() if v})}"
-    older = A("Older", href=url(before=entries[49]["id"]), role="button", cls="quiet") if len(entries) > 50 else None
+    older = link_button("Older", address("/journal", params | {"before": entries[49]["id"]})) if entries[50:] else None
     nothing = Div(H2("Nothing happened"), P("Nothing fits. What you change anywhere is written here."),
-        A("Show all", href="/journal", role="button", cls="quiet"), cls="empty")
+        link_button("Show all", "/journal"), cls="empty")
     return Div(Ul(*[entry_item(e, full=True) for e in entries[:50]], cls="log") if entries else nothing,
-        Div(older, cls="pager"), id="journal-list", cls="card", hx_get=url(), hx_trigger=changed("any"),
-        hx_swap="morph:outerHTML")
+        Div(older, cls="pager"), id="journal-list", cls="card", hx_get=address("/journal", params),
+        hx_trigger=changed("any"), hx_swap="morph:outerHTML")
 
 
 @rt("/journal", methods=["GET"])
@@ -42,17 +41,15 @@ async def journal_get(req: Request):
     apps = [row["app"] for row in db.query("SELECT DISTINCT app FROM journal ORDER BY app")]
     pick = lambda name, label, options: Select(*[Option(text, value=v, selected=params.get(name, "") == v)
         for v, text in options], name=name, aria_label=label)
-    filters = Form(Div(Input(type="search", name="q", value=params.get("q", ""), placeholder="Search the journal",
-        aria_label="Search the journal", data_key="/"), cls="wide"),
+    filters = search_form("journal", "/journal", params.get("q", ""), "Search the journal",
         pick("app", "App", [("", "every app"), *((a, a) for a in apps)]),
         pick("actor", "Actor", [("", "everyone"), *((a, a) for a in ACTORS)]), pick("since", "Time", SINCE.items()),
-        cls="bar", action="/journal", hx_get="/journal", hx_trigger="input delay:150ms, submit",
-        hx_target="#journal-list", hx_swap="morph:outerHTML", hx_replace_url="true")
+        cls="bar")
     part = params.get("part_of", "")
     whole = P("The parts of ", A(f"entry {part}", href="/journal"), ".", cls="muted") if part else None
-    return *head("Journal", A("Everything since now", href=f"/journal?after={db.last_id()}", role="button",
-        cls="quiet",
-        title="An empty page that fills with what happens from here on")), filters, whole, journal_list(params)
+    since_now = link_button("Everything since now", f"/journal?after={db.last_id()}",
+        title="An empty page that fills with what happens from here on")
+    return *head("Journal", since_now), filters, whole, journal_list(params)
 
 
 link("Journal", "/journal")

@@ -1,0 +1,58 @@
+"Link check: which of many links are broken, moved or slow."
+import functools
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+from sololith import *
+
+link_check = pipeline("Link check",
+    "Which of many links are broken, moved or slow. Give them, or a page to take them from.")
+AGENT = {"User-Agent": "Sololith (link check)"}
+
+
+class Links(HTMLParser):
+    "The addresses that a page links to."
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.found = base, {}
+
+    def handle_starttag(self, tag, attrs):
+        target = dict(attrs).get("href" if tag == "a" else "src" if tag == "img" else "")
+        url = urljoin(self.base, target or "").partition("#")[0]
+        if target and url.startswith("http"): self.found[url] = True
+
+
+@link_check.step(name="links")
+def links_given(urls: Annotated[Text, Help("Addresses, one a line.")] = "",
+        page: Annotated[Url | None, Help("A page to take them from.")] = None):
+    "Which links?"
+    found = [u.strip() for u in urls.split("\n") if u.strip() and not u.startswith("#")]
+    if page:
+        import httpx2
+        reader = Links(page)
+        reader.feed(httpx2.get(page, follow_redirects=True, timeout=20, headers=AGENT).text)
+        found += reader.found
+    if not found: raise Problem("There are no links.", fix="Give some, one a line, or a page that has some.")
+    return list(dict.fromkeys(found))
+
+
+def look_at_link(seconds, url):
+    "What one link answers."
+    row = dict(url=url, status=None, ms=None, redirects=0, ends_at="", problem="")
+    import httpx2  # 60 ms, so only when links are looked at
+    began = datetime.now()
+    try:
+        with httpx2.stream("GET", url, follow_redirects=True, timeout=seconds, headers=AGENT) as answer:
+            row |= dict(status=answer.status_code, redirects=len(answer.history),
+                ends_at=str(answer.url) if answer.history else "")
+        if answer.status_code >= 400: row["problem"] = answer.reason_phrase or "refused"
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as e: row["problem"] = clip(e, 120) or type(e).__name__
+    return row | dict(ms=round((datetime.now() - began).total_seconds() * 1000))
+
+
+@link_check.step(name="check")
+def links_checked(links, parallel: Annotated[int, Range(1, 64), Help("How many at once.")] = 8,
+        timeout: Annotated[float, Range(0.1, 120), Help("Seconds for each.")] = 10):
+    "Each link's status, redirects and time. The broken ones come first."
+    rows = list(each(links, functools.partial(look_at_link, timeout), parallel=parallel))
+    print(f"{sum(bool(r['problem']) for r in rows):,} of {len(rows):,} links have a problem")
+    return sorted(rows, key=lambda r: not r["problem"])

@@ -1,0 +1,559 @@
+"""Runs in the browser: a page per pipeline, a page per run with a card per step, the badge of what is at work, schedules.
+
+    /greet                what it does, the form that starts it, its runs         (`?tone=cool` fills the form beforehand)
+    /runs, /runs/12       every run; one run: forms, values, logs, revise, rerun, retry, cancel, lock, compare
+    /schedules            when which pipeline is run by itself: "weekday 9:00", "every 2 hours", "0 9 * * 1-5"
+
+A run's page asks for what is new since the version that it shows, and puts the cards that have changed in their places,
+so what is typed elsewhere stays. Schedules go by the clock on the wall; one that was missed is caught up once.
+"""
+import json, re, sys, time as clock
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from collections.abc import Mapping
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+from .base import *
+from .crud import BaseApp, form_again
+from .events import changed
+from .fields import Field, Help, Json, clip, number, sayable
+from .forms import file_link, labelled, open_inside, read_form
+from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, cancel_run, copy_run, describe, go_on, jobs
+from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
+from .store import actor, db
+from .ui import head, icon, markdown, scripts, styles, when
+from .values import csv_of, load, plain_data, rows_of, show, unmarked
+
+FEW = 12  # steps up to which each that is done shows itself whole
+styles.append("""
+#steps { gap: .75rem }
+.step { display: grid; gap: .6rem; margin: 0; padding: .9rem 1.25rem; > *, h2, .value > * { margin: 0 !important }
+  > header { all: unset; display: flex; gap: .6rem; align-items: center; flex-wrap: wrap }
+  h2 { font-size: 1rem }
+  header button { min-height: 1.9rem; padding: .1rem .4rem; color: var(--dim); font-size: .8125rem }
+  .nr { width: 1.5rem; height: 1.5rem; border-radius: 50%; display: grid; place-items: center; font-size: .8rem;
+    background: var(--hover); color: var(--dim) }
+  &.done .nr { background: var(--soft); color: var(--accent) } &.now { border-color: var(--accent) }
+  &.later { background: none; border-style: dashed } &.failed { border-color: var(--bad) }
+  &:is(.stale, .now) .value { color: var(--dim); img { opacity: .5 } }
+  .tail { display: flex; flex-direction: column-reverse } }
+:is(.step, .value) pre { margin: 0; max-height: 26rem; overflow-y: auto }
+.value { overflow-x: auto; .table { max-height: 26rem } :is(th, td) { padding: .3rem .6rem }
+  .table table { width: max-content; min-width: 100% }
+  .table thead { position: sticky; top: 0; background: var(--card) }
+  img { max-width: 100%; max-height: 40rem; background: #fff } }
+.status-failed, .status-interrupted { color: var(--bad) } progress { margin: 0 } #headers { display: flex; gap: .5rem }
+.status-running, .status-waiting { background: var(--soft); color: var(--accent) }
+.choices { margin: 0; max-height: 20rem; overflow-y: auto }
+.choices label { font-weight: 400; margin: .2rem 0; display: flex; gap: .5rem }
+.compare { > * > tr > * { vertical-align: top } > tbody > tr > td { width: 45% } td > small { display: block }
+  .differs > th { box-shadow: inset 3px 0 var(--accent) } .chip { display: table } }
+.sent { display: none; .htmx-request > & { display: block } }
+@media (max-width: 48rem) { #headers .chip span { display: none }
+  .step > header { h2 { flex: 1 } .grow { order: 1; flex-basis: 100% } } }
+""")
+scripts.append("""
+document.addEventListener("keydown", e => {
+  if (e.key !== "Enter" || !e.target.matches(".step select, .step [type=checkbox]")) return
+  e.preventDefault(); e.target.form?.requestSubmit() })
+""")
+
+
+class RunsApp(BaseApp):
+    "Every run of every pipeline. Runs begin on their pipeline's page, from the shell, or by a schedule."
+    record, name, section, can_add = Run, "runs", "pipelines", False
+    readonly = ("pipeline", "status", "by", "at")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields = {n: self.fields[n] for n in ("title", *self.readonly)}
+
+    def prepare_insert(self, data: dict) -> None:
+        raise Problem("A run is not added by hand.", fix="Start it on its pipeline's page.")
+
+    def prepare_update(self, record: Any, data: dict) -> dict:
+        if record.is_locked: raise Problem(f"“{record.title}” is locked.", fix="Unlock it first.", status=409)
+        return {"title": data.get("title", record.title)}
+
+    def delete(self, *record_ids: int) -> int:
+        for record_id in record_ids: open_run(record_id)
+        return super().delete(*record_ids)
+
+    def nothing(self, is_filtered: bool) -> FT:
+        return Div(H2("No runs yet"), P("What is started, here or elsewhere, is listed here."), cls="empty card")
+
+    def record_page(self, record_id: int) -> tuple:
+        run, live = runs.row(record_id), run_live(record_id)
+        return *head(run["title"], run_menu(run)), Div(*live, cls="stack", id="steps")
+
+    def value(self, record: Any, field: Field, *args: Any, **kwargs: Any) -> Any:
+        made = all_pipelines().get(record.pipeline)
+        if field.name == "pipeline" and made: return A(made.title, href=f"/{made.name}")
+        shown = super().value(record, field, *args, **kwargs)
+        return Span(said_status(record.status), cls=shown.attrs["class"]) if field.name == "status" else shown
+
+
+runs_app = RunsApp()
+
+
+# ─── a pipeline's page ───
+
+def add_page(made: Pipeline) -> None:
+    "Give a new pipeline its page at /NAME."
+    @rt(f"/{made.name}", methods=["GET"])
+    async def pipeline_get(req: Request):
+        params = dict(req.query_params) | {"f.pipeline": made.name}
+        if req.headers.get("hx-target") == "runs-list": return runs_app.listing(params, f"/{made.name}")
+        outline = Ol(*[Li(Strong(s.label), f" {s.instruction.partition(chr(10))[0]}") for s in made.steps.values()],
+            cls="small")
+        steps = Details(Summary(f"{len(made.steps)} steps", cls="small muted"), outline)
+        return (*head(made.title), Div(P(made.description, cls="muted"), start_form(made, req.query_params), steps,
+            H2("Runs"), Div(runs_app.toolbar(params, f"/{made.name}"), runs_app.listing(params, f"/{made.name}")),
+            cls="stack"))
+
+    @rt(f"/{made.name}", methods=["POST"])
+    async def pipeline_post(req: Request):
+        form, first = await req.form(), next(iter(made.steps.values()), None)
+        if not first: raise Problem(f"{made.title} has no steps.", fix="Give it one: @NAME.step.")
+        try: values = await run_in_threadpool(answers_of, first.fields({}), form)
+        except Problem as e: return form_again(e, start_form(made, form, e))
+        title = next((re.sub(r"-[0-9a-f]{8}(?=\.\w+$)", "", clip(v)) for v in values.values() if isinstance(v, str)
+            and v.strip()), "")
+        try: given = dict(json.loads(str(form.get("_given") or "{}")))
+        except (TypeError, ValueError): given = {}  # the address bar and the form are anyone's to change
+        given = {n: v for n, v in given.items() if isinstance(v, str) and any(n in s.asked for s in made.steps.values())}
+        run_id = start_run(made, given, title=title, goes=False)
+        if first.asked or first.asks: answer_step(run_id, first.name, values)
+        else: go_on(run_id)
+        return HtmxResponseHeaders(redirect=f"/runs/{run_id}"), ""
+
+
+on_pipeline.append(add_page)
+
+
+def start_form(made: Pipeline, values: Any, problem: Problem | None = None) -> FT:
+    "The first step's form, or a button where it asks nothing. What is known of later steps is handed on."
+    first = next(iter(made.steps.values()), None)
+    if not first: return Div(P("It has no steps yet."), cls="card")
+    later = {n: values[n] for n in values if any(n in s.asked for s in made.steps.values()) and n not in first.asked}
+    return Form(*asked_form(first, {}, values, problem),
+        Input(type="hidden", name="_given", value=values.get("_given") or json.dumps(later)),
+        Div(Button("Start", cls="spins"), cls="actions"), cls="card", hx_post=f"/{made.name}", hx_target="this",
+        hx_swap="outerHTML", novalidate=True, hx_encoding="multipart/form-data", hx_disabled_elt="find button")
+
+
+def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None) -> list[FT]:
+    "A step's instruction and fields, with what was typed, known or is the default, and with what is wrong."
+    parts, fields = [P(step.instruction)] if step.instruction else [], step.fields(values)
+    first = next(iter(problem.fields if problem and problem.fields else fields), "")
+    if problem and not problem.fields: parts.append(P(Strong(problem.what), " ", problem.fix, cls="error", role="alert"))
+    for n, f in fields.items():
+        value = (typed.getlist(n) if f.kind == "tags" and f.choices and hasattr(typed, "getlist") else typed.get(n)
+            if n in typed else typed.get(f"_now.{n}", f.blank()))
+        kept = value if isinstance(value, str) and f.kind == "file" else ""
+        parts.append(labelled(f, value, problem.fields.get(n, "") if problem else "",
+            id=f"{step.name}-{n}", autofocus=n == first,
+            extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
+    if any(f.kind == "file" for f in fields.values()):
+        parts.append(ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent"))
+    return parts
+
+
+def answers_of(fields: Mapping, form: Any) -> dict[str, Any]:
+    "The typed answers of a sent form. Raises Problem (422) with every field that is wrong or missing."
+    values = read_form(fields, form)
+    for n, f in fields.items():
+        if f.kind == "file" and n not in values and form.get(f"_now.{n}"):
+            values[n] = str(form[f"_now.{n}"])
+            try: os.close(open_inside(home.files, values[n]))
+            except FileNotFoundError: values.pop(n)
+    missing = {n: f"{n} is empty. Choose a file." for n, f in fields.items() if n not in values and f.is_required}
+    if missing: raise Problem(" ".join(missing.values()), status=422, fields=missing)
+    return {n: values.get(n, f.blank()) for n, f in fields.items()}
+
+
+# ─── a run's page ───
+
+def run_menu(run: dict) -> FT:
+    url = f"/runs/{run['id']}"
+    def act(name: str, text: str, **more: Any) -> FT:
+        return Button(text, hx_post=f"{url}/act", hx_vals=json.dumps({"act": name}), hx_target="#run-live",
+            hx_swap="morph:outerHTML", **more)
+    given = {n: v for row in rows_of_run(run["id"]).values() for n, v in json.loads(row["inputs"] or "{}").items()}
+    return Details(Summary(icon("more"), role="button", cls="quiet icon-only", aria_label="More"),
+        Div(Button("Rename", hx_get=f"{url}/rename", hx_target="#dialog-body"), act("copy", "Duplicate"),
+            act("unlock", "Unlock") if run["is_locked"] else act("lock", "Lock"),
+            A("Compare with…", href=f"{url}/compare"),
+            Button("Run on a schedule…", hx_target="#dialog-body",
+                hx_get="/schedules/new?" + urlencode(dict(pipeline=run["pipeline"],
+                    given=json.dumps(given, ensure_ascii=False)))),
+            A("Export as JSON", href=f"{url}/export.json", download=True),
+            Button("Delete", cls="danger", hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none")),
+        cls="menu")
+
+
+def run_live(run_id: int, since: int | None = None) -> list[FT]:
+    "The part of a run's page that asks again, and after it the cards of the steps that have moved since a version."
+    if run_id not in runs:
+        return [Div(P("This run has been deleted."), id="run-live", cls="card bad", hx_trigger=changed("runs"),
+            hx_get=f"/runs/{run_id}/live", hx_swap="outerHTML")]
+    run, rows, job = runs.row(run_id), rows_of_run(run_id), jobs.get(run_id)
+    newest = max((row["version"] for row in rows.values()), default=0)
+    made = all_pipelines().get(run["pipeline"])
+    steps = list(made.steps.values()) if made else []
+    asking = next((s.name for s in steps if rows.get(s.name, {"status": ""})["status"] not in ("done", "skipped")
+        or rows[s.name]["is_stale"]), "")
+    act = lambda name, text, cls="quiet": Button(text, cls=cls, hx_post=f"/runs/{run_id}/act",
+        hx_target="#run-live", hx_swap="morph:outerHTML", hx_vals=json.dumps({"act": name}))
+    buttons = [act("cancel", "Cancel")] if job else [act("retry", "Retry", "")] if run["status"] in ("failed",
+        "interrupted", "cancelled") and not run["is_locked"] else []
+    facts = Div(Span(said_status(run["status"]), cls=f"chip status-{run['status']}"),
+        Span("locked", cls="chip") if run["is_locked"] else None,
+        A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]), Small(f"by {run['by']}, ",
+            when(datetime.fromisoformat(run["at"]).astimezone().isoformat()), cls="muted"),
+        A("part of another run", href=f"/runs/{run['parent']}", cls="small") if run["parent"] else None,
+        Span(cls="grow"), *buttons, cls="row")
+    missing = None if made else P(
+        f"The pipeline {run['pipeline']} is not loaded: this run can be read, but not go on.", cls="error")
+    # it stays the same element, with the same attributes: what is told while it asks makes it ask once more
+    region = Div(facts, missing, Hidden(newest, name="since", id="since"), id="run-live", hx_get=f"/runs/{run_id}/live",
+        hx_include="#since", hx_swap="morph:outerHTML",
+        hx_trigger=changed(f"run-{run_id}", "runs-missed", "plugins"))
+    if not made: steps = [Step(n, None, [], [], {}, {}) for n in rows]
+    cards = []
+    for at, step in enumerate(steps):
+        row = rows.get(step.name, {"version": 0, "status": "waiting"})
+        if since is None or row["version"] > since or row["status"] == "running":
+            card = step_card(run, step, at + 1, row, rows, job, step.name == asking, len(steps) <= FEW)
+            if since is not None: card.attrs["hx-swap-oob"] = "morph"
+            cards.append(card)
+    return [region, *cards]
+
+
+def said_status(status: str) -> str: return {"waiting": "needs you"}.get(status, status)
+
+
+def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | None, is_asking: bool,
+        is_whole: bool, problem: Problem | None = None, typed: Any = None, is_revised: bool = False) -> FT:
+    "One step of a run: what it is for, what it asks or gave, how long it took, and what can be done about it."
+    url, status, may = f"/runs/{run['id']}", row["status"], not run["is_locked"] and step.work is not None
+    act = lambda name, text, **more: Button(text, cls="plain small", hx_post=f"{url}/act", hx_target="#run-live",
+        hx_swap="morph:outerHTML", hx_vals=json.dumps({"act": name, "step": step.name}), **more)
+    is_open = may and (is_revised or is_asking and row["status"] in ("waiting", "failed")
+        and (step.asked or step.asks) and not (row["status"] == "waiting" and row.get("is_answered")))
+    mark = {"running": "", "done": "✓", "skipped": "–", "failed": "!", "interrupted": "!",
+        "cancelled": "×"}.get(status, str(at))
+    tools = []
+    if may and status in ("done", "skipped", "failed", "cancelled") and not is_open:
+        if step.asked:
+            tools.append(Button("Revise", cls="plain small", hx_get=f"{url}/steps/{step.name}",
+                hx_target=f"#step-{step.name}", hx_swap="outerHTML"))
+        tools.append(act("rerun", "Rerun from here"))
+    took = f"{row['seconds']:.1f} s" if row.get("seconds") and row["seconds"] >= .05 else ""
+    label = "stale" if row.get("is_stale") else said_status(status) if status != "waiting" or is_asking else ""
+    told = step.instruction.partition("\n")[0] if not is_open else ""
+    parts: list[Any] = [Header(Span(mark, cls="nr", aria_hidden="true",
+        aria_busy="true" if status == "running" else None), H2(step.label), Small(told, cls="muted grow"),
+        Small(took, cls="muted"), Small(label, cls=f"chip status-{status}") if label and status != "done"
+        or row.get("is_stale") else None, *tools)]
+    inputs = json.loads(row.get("inputs") or "{}", object_hook=unmarked)
+    if row.get("child"): parts.append(P(A("The run of this step", href=f"/runs/{row['child']}")))
+    if row.get("error"):
+        parts += [P(row["error"], cls="error", role="alert"),
+            Details(Summary("Traceback", cls="small"), Pre(row["details"] or "", tabindex="0"),
+                id=f"trace-{step.name}")]
+    if status == "running" and job: parts.append(progress_bar(job))
+    if is_open:
+        try:
+            parts.append(Form(*asked_form(step, Earlier(rows),
+                {**inputs, **(known(run) if not inputs else {})} if typed is None else typed, problem),
+                Input(type="hidden", name="_version", value=row["version"]),
+                Div(A("Leave it", href=url, role="button", cls="quiet") if is_revised else None,
+                    Button("Approve" if step.asks and not step.asked else "Continue", cls="spins",
+                        autofocus=not step.asked), cls="actions"), hx_post=f"{url}/steps/{step.name}",
+                hx_target=f"#step-{step.name}", hx_swap="outerHTML", novalidate=True,
+                hx_encoding="multipart/form-data", hx_disabled_elt="find button"))
+        except Exception as e:
+            parts.append(P(f"What it asks could not be worked out: {clip(e, 300)}", cls="error", role="alert"))
+    elif inputs: parts.append(Small(said(inputs), cls="muted"))
+    if status == "done" or row.get("is_stale") and row.get("value"):
+        content = value_part(run["id"], step, row["value"], is_lazy=True)
+        is_short = len(row["value"] or "") < 100
+        parts.append(content if is_whole or is_short or [*rows][-1] == step.name else Details(Summary("Value"), content))
+    if failed := db.query("SELECT error FROM items WHERE run=? AND step=? AND error IS NOT NULL LIMIT 20",
+            [run["id"], step.name]) if status != "waiting" else []:
+        count = db.one("SELECT count(*) FROM items WHERE run=? AND step=? AND error IS NOT NULL", [run["id"], step.name])
+        parts.append(Details(Summary(f"{count:,} items failed", cls="error"),
+            Ul(*[Li(f["error"]) for f in failed], cls="small"),
+            act("retry", "Retry the failed items") if may else None, id=f"failed-{step.name}"))
+    if row.get("logs"):
+        parts.append(Details(Summary("Log", cls="small muted"), Pre(row["logs"][-20_000:], cls="tail", tabindex="0"),
+            open=status == "running"))
+    cls = "now" if is_open or status == "running" else "later" if status in ("waiting", "skipped") else status
+    return Section(*parts, id=f"step-{step.name}", cls=f"card step {cls} {'stale' if row.get('is_stale') else ''}",
+        aria_label=step.label)
+
+
+def said(inputs: Mapping[str, Any]) -> str:
+    "Answers, in a line."
+    return " · ".join(f"{n}: {clip(', '.join(map(str, v)) if isinstance(v, list) else v, 80)}"
+        for n, v in inputs.items())
+
+
+def known(run: dict) -> dict[str, Any]: return json.loads(run["given"] or "{}", object_hook=unmarked)
+
+
+def progress_bar(job: Job) -> FT:
+    "How far a job is, how fast, and how long it will take."
+    rate = job.at / max(clock.monotonic() - job.since, 0.001)
+    left = timedelta(seconds=round((job.total - job.at) / rate)) if rate and job.total else ""
+    facts = [job.what, f"{job.at:,g} of {job.total:,g}" if job.total else f"{job.at:,g}" if job.at else "",
+        f"{rate:,.3g} a second" if job.at else "", f"{left} left" if left and job.at < job.total else ""]
+    bar = ft_hx("progress", value=str(job.at), max=str(job.total)) if job.total else ft_hx("progress")
+    return Div(bar, Small(" · ".join(filter(None, facts)) or "At work …", cls="muted number"))
+
+
+def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False, params: Mapping[str, str] = {}) -> FT:
+    "What a step gave. A large value is asked for by itself, so that the page is there at once."
+    url = f"/runs/{run_id}/value/{step.name}"
+    if is_lazy and kept and kept.startswith("file:"):
+        return Div(Span("Reading …", cls="muted"), cls="value lazy", id=f"value-{kept[5:17]}", hx_get=url,
+            hx_trigger="load", hx_target="this", hx_swap="innerHTML")
+    try:
+        match value := load(kept) if kept else None:
+            case None: content = Span("Done.", cls="muted")
+            case str() if step.kind == "markdown": content = markdown(sayable(value))
+            case str() if step.kind == "file":
+                content = P(file_link(value), " ", A("Show", href=f"/files?{urlencode({'file': value})}"))
+            case str() if step.kind == "url": content = A(value, href=value, rel="noopener noreferrer", target="_blank")
+            case str() if "\n" in value and len(value) <= 20_000: content = Pre(sayable(value), tabindex="0")
+            case _: content = show(value, url, params)
+    except Exception as e:  # its file is gone, or whatever an object's own methods raise
+        content = P(f"It cannot be shown: {describe(e)}", cls="error")
+    return Div(content, cls="value")
+
+
+@rt("/runs/{run_id:int}/live", methods=["GET"])
+async def live_get(req: Request): return run_live(req.path_params["run_id"], number(req.query_params.get("since")))
+
+
+@rt("/runs/{run_id:int}/value/{name}", methods=["GET"])
+async def value_get(req: Request):
+    "A step's value for its card; as NAME.csv a table, as NAME.txt a text, to download."
+    run_id, (name, _, ending) = req.path_params["run_id"], req.path_params["name"].partition(".")
+    row = rows_of_run(run_id).get(name)
+    if not row: raise Problem("There is no such value.", status=404)
+    made = all_pipelines().get(runs.row(run_id)["pipeline"])
+    step = made and made.steps.get(name) or Step(name, None, [], [], {}, {})
+    if not ending:
+        return await run_in_threadpool(lambda: value_part(run_id, step, row["value"],
+            params=dict(req.query_params)).children)
+    value = await run_in_threadpool(load, row["value"] or "json:null")
+    place = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
+    if ending == "csv" and (rows := rows_of(value)):
+        return StreamingResponse(csv_of(rows), media_type="text/csv", headers=place)
+    if ending == "txt":
+        return Response(value if isinstance(value, bytes) else sayable(str(value)), media_type="text/plain",
+            headers=place)
+    raise Problem(f"{name} cannot be had as {clip(ending)}.", fix="Tables come as .csv, all else as .txt.", status=404)
+
+
+@rt("/runs/{run_id:int}/steps/{name}", methods=["GET"])
+async def revise_get(req: Request): return revised(req)
+
+
+def revised(req: Request, problem: Problem | None = None, typed: Any = None) -> FT:
+    "A step's card with its form open."
+    run, name = runs.row(req.path_params["run_id"]), req.path_params["name"]
+    steps = list(pipeline_of(run).steps.values())
+    at = next((n for n, s in enumerate(steps) if s.name == name), None)
+    if at is None:
+        raise Problem(f"There is no step {clip(name)}.", fix=did_you_mean(name, [s.name for s in steps]),
+            status=404)
+    rows = rows_of_run(run["id"])
+    return step_card(run, steps[at], at + 1, rows.get(name, {"version": 0, "status": "waiting"}), rows, None, False,
+        True, problem, typed, is_revised=True)
+
+
+@rt("/runs/{run_id:int}/steps/{name}", methods=["POST"])
+async def answer_post(req: Request):
+    "Answer a step, for the first time or anew."
+    run_id, name, form = req.path_params["run_id"], req.path_params["name"], await req.form()
+    step = pipeline_of(runs.row(run_id)).steps.get(name)
+    if not step: raise Problem(f"There is no step {clip(name)}.", status=404)
+    try:
+        fields = await run_in_threadpool(step.fields, Earlier(rows_of_run(run_id)))
+        values = await run_in_threadpool(answers_of, fields, form)
+        await run_in_threadpool(answer_step, run_id, name, values, number(form.get("_version")))
+    except Problem as e:
+        if e.status == 409: raise
+        return form_again(e, revised(req, e, form))
+    region, *cards = run_live(run_id, 0)
+    region.attrs["hx-swap-oob"] = "morph"
+    for card in cards:
+        if card.attrs["id"] == f"step-{name}": del card.attrs["hx-swap-oob"]  # this one takes the place of the form
+    return region, *cards
+
+
+@rt("/runs/{run_id:int}/act", methods=["POST"])
+async def act_post(req: Request):
+    run_id, form = req.path_params["run_id"], await req.form()
+    match act := str(form.get("act")):
+        case "cancel": cancel_run(run_id)
+        case "retry": retry_run(run_id)
+        case "rerun": rerun_from(run_id, str(form.get("step")))
+        case "lock" | "unlock":
+            runs.update(id=run_id, is_locked=act == "lock")
+            return HtmxResponseHeaders(refresh="true"), ""
+        case "copy": return HtmxResponseHeaders(redirect=f"/runs/{copy_run(run_id)}"), ""
+        case _: raise Problem(f"There is no {clip(act)} to do with a run.", status=404)
+    return run_live(run_id, 0)
+
+
+@rt("/runs/{run_id:int}/rename", methods=["GET"])
+async def rename_get(req: Request):
+    run = runs.row(req.path_params["run_id"])
+    return Form(H2("Rename"), labelled(runs_app.fields["title"], run["title"], autofocus=True),
+        Div(Button("Cancel", type="button", cls="quiet", data_close=True), Button("Save"), cls="actions"),
+        hx_post=f"/runs/{run['id']}/rename", hx_swap="none")
+
+
+@rt("/runs/{run_id:int}/rename", methods=["POST"])
+async def rename_post(req: Request):
+    runs_app.update(id=req.path_params["run_id"], **read_form(runs_app.fields, await req.form(), ["title"]))
+    return HtmxResponseHeaders(refresh="true"), ""
+
+
+@rt("/runs/{run_id:int}/export.json", methods=["GET"])
+async def run_export(req: Request):
+    "A run as JSON: its answers, values, errors and times."
+    run, rows = runs.row(req.path_params["run_id"]), rows_of_run(req.path_params["run_id"])
+    def told(kept: str | None) -> Any:
+        try:
+            value = load(kept) if kept else None
+            if (table := rows_of(value)) is not None:
+                return [dict(zip(table.names, map(str, r), strict=True))
+                    for r in table.some(0, table.count, None, False)]
+            try: return json.loads(json.dumps(plain_data(value), allow_nan=False))
+            except (TypeError, ValueError): return str(value)
+        except Exception as e: return describe(e)  # its file is gone, or whatever an object's own methods raise
+    steps = [{n: row[n] for n in ("name", "status", "started", "seconds", "error", "logs")}
+        | {"inputs": json.loads(row["inputs"] or "{}"), "value": told(row["value"])} for row in rows.values()]
+    text = await run_in_threadpool(lambda: sayable(json.dumps({**run, "given": known(run), "steps": steps},
+        ensure_ascii=False, indent=1)))
+    return Response(text, media_type="application/json",
+        headers={"content-disposition": f'attachment; filename="run-{run["id"]}.json"'})
+
+
+@rt("/runs/{run_id:int}/compare", methods=["GET"])
+async def compare_get(req: Request):
+    "Two runs of a pipeline side by side: what each step was asked and gave."
+    run_id, other = req.path_params["run_id"], number(req.query_params.get("to"))
+    run, made = runs.row(run_id), pipeline_of(runs.row(run_id))
+    choices = runs.rows("pipeline=? AND id!=?", [made.name, run_id], "id desc", limit=100)
+    pick = Form(Select(Option("Compare with…", value=""),
+        *[Option(f"{r['title']} (no. {r['id']})", value=str(r["id"]), selected=r["id"] == other) for r in choices],
+        name="to", aria_label="Compare with", data_submits=True), method="get", cls="bar")
+    parts: list[Any] = [pick if choices else P("There is no other run of this pipeline.", cls="muted")]
+    if other:
+        sides, titles = [rows_of_run(run_id), rows_of_run(other)], [run["title"], runs.row(other)["title"]]
+        lines = []
+        for step in made.steps.values():
+            rows = [side.get(step.name, {}) for side in sides]
+            differs = any(rows[0].get(n) != rows[1].get(n) for n in ("inputs", "value", "error"))
+            lines.append(Tr(Th(step.label, Small("differs", cls="chip") if differs else None, scope="row"),
+                *[
+                    Td(Small(" · ".join(f"{n}: {clip(v, 80)}"
+                        for n, v in json.loads(row.get("inputs") or "{}").items()), cls="muted"),
+                        P(row["error"], cls="error") if row.get("error")
+                        else value_part(i, step, row.get("value"), True) if row.get("value")
+                        else Span("—", cls="muted")) for i, row in zip((run_id, other), rows, strict=True)],
+                cls="differs" if differs else ""))
+        parts.append(
+            Div(
+                Table(
+                    Thead(Tr(Th(""), *[Th(A(t, href=f"/runs/{i}"))
+                        for t, i in zip(titles, (run_id, other), strict=True)])), Tbody(*lines), cls="compare"),
+                cls="table"))
+    return *head(f"Compare {run['title']}", A("Back", href=f"/runs/{run_id}", role="button", cls="quiet")), *parts
+
+
+@header
+def jobs_badge():
+    "What is at work, and what was begun by itself and now needs the person."
+    needing = db.one("SELECT count(*) FROM runs WHERE status='waiting' AND by != 'person'") if db.columns_of(
+        "runs") else 0
+    facts = ((len(jobs), "at work", "running"), (needing, "needs you" if needing == 1 else "need you", "waiting"))
+    return Span(*[A(n, Span(f" {text}"), aria_label=f"{n} {text}", href=f"/runs?f.status={status}",
+        cls=f"chip status-{status}") for n, text, status in facts if n], cls="row")
+
+
+# ─── schedules ───
+
+@dataclass
+class Schedule:
+    "When a pipeline is run by itself. What it asks is answered as given, else by its defaults, else it waits for you."
+    pipeline: str
+    when: Annotated[str, Help("weekday 9:00, monday 18:00, daily 7:30, hourly, every 2 hours, or cron: 0 9 * * 1-5")]
+    is_on: bool = True
+    given: Annotated[Json, Help('Answers known beforehand, such as {"name": "Ada"}.')] = None
+    next_at: datetime | None = None
+    in_code: str = ""
+
+
+class SchedulesApp(BaseApp):
+    record = Schedule
+    readonly = ("next_at", "in_code")
+    section = "pipelines"
+
+    def columns(self) -> list[str]: return ["pipeline", "when", "next_at", "is_on"]
+
+    def form(self, *args: Any, **kwargs: Any) -> FT:
+        self.fields["pipeline"] = replace(self.table.fields["pipeline"], kind="choice")
+        self.fields["pipeline"].offer({name: made.title for name, made in all_pipelines().items()})
+        return super().form(*args, **kwargs)
+
+    def unasked(self) -> set[str]: return {*super().unasked(), *self.readonly}
+
+    def prepare_insert(self, data: dict) -> dict:
+        if data.get("pipeline") not in all_pipelines():
+            raise Problem(f"There is no pipeline {clip(data.get('pipeline'))}.",
+                fix=did_you_mean(str(data.get("pipeline")), all_pipelines()))
+        if not isinstance(data.get("given") or {}, dict):
+            raise Problem("given is no answers.", fix='Give them by name, such as {"tone": "cool"}.', status=422)
+        return data | {"next_at": next_time(str(data.get("when")), datetime.now())}
+
+    def prepare_update(self, record: Any, data: dict) -> dict:
+        return self.prepare_insert({"pipeline": record.pipeline, "when": record.when} | data)
+
+
+schedules = SchedulesApp()
+db.fleeting["schedules"] = {"next_at"}
+
+
+def run_due() -> None:
+    "Start what is due, each once, however often it was missed; keep what pipelines say of themselves in the table."
+    for made in all_pipelines().values():
+        own = schedules.rows("pipeline=? AND in_code!=''", [made.name])
+        if made.schedule and not own: schedules.insert(pipeline=made.name, when=made.schedule, in_code=made.schedule)
+        elif made.schedule and own[0]["in_code"] != made.schedule:
+            schedules.update(id=own[0]["id"], when=made.schedule, in_code=made.schedule)
+    actor.set("schedule")
+    now = datetime.now()
+    for row in schedules.rows("is_on AND next_at <= ?", [now.isoformat(" ", "seconds")]):
+        made = all_pipelines().get(row["pipeline"])
+        if not made or any(j.row["by"] == "schedule" and j.row["pipeline"] == made.name
+                for j in list(jobs.values())):
+            continue
+        put_off = lambda to, row=row: db.execute("UPDATE schedules SET next_at=? WHERE id=?",
+            [to.isoformat(" ", "seconds"), row["id"]])
+        try:
+            with db.transaction():
+                put_off(next_time(row["when"], now))
+                run_id = start_run(made, json.loads(row["given"] or "null") or {}, by="schedule",
+                    is_unattended=True, goes=False)
+            go_on(run_id)
+        except (Problem, TypeError, ValueError) as e:  # the others are due all the same
+            put_off(now + timedelta(hours=1))
+            print(f"The schedule of {made.name} could not be kept: {e}", file=sys.stderr)

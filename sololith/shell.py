@@ -1,0 +1,187 @@
+"""A pipeline as a Unix filter: `cat urls.txt | sololith run link_check --parallel 8 | sort`.
+
+Standard input is the first field that is asked for, flags are the others, all made from the type hints; what is left out
+has its default. Standard output is the last value: text as it is, a file's content, a line of JSON for each row of a table
+or item of a list. Progress and logs go to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, or a step that
+needs an answer: give it with --resume. Where a server owns the workspace, the run is the server's, and can be watched there.
+"""
+import argparse, json, re, sys, time as clock
+from pathlib import Path
+from typing import Any
+from collections.abc import Callable
+from .base import *
+from .cli import calling, verb
+from .fields import KINDS, sayable, value_of
+from .pipeline import Pipeline, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
+from .pipeline import runs, start_run
+from .store import db, dumps
+from .values import artifact, cell, load, rows_of
+
+
+def asked_by(made: Pipeline) -> dict[str, Any]:
+    "All that a pipeline asks for, its inner pipelines included, by name."
+    found: dict[str, Any] = {}
+    for step in made.steps.values():
+        asked = asked_by(step.work) if isinstance(step.work, Pipeline) else step.asked
+        found |= {n: f for n, f in asked.items() if n not in found and n not in step.piped}
+    return found
+
+
+@verb("run.fields", shared=True)
+def run_fields(pipeline: str) -> dict:
+    "What a pipeline asks for."
+    made = pipeline_of({"pipeline": pipeline})
+    fields = [dict(name=n, kind=f.kind, help=f.help, noun=KINDS[f.kind].noun, is_required=f.is_required,
+        choices=list(f.choices), default="" if f.is_required or callable(f.default) or f.blank() in (None, "", [])
+        else str(f.blank())) for n, f in asked_by(made).items()]
+    steps = "\n".join(f"  {step.name}: {step.instruction}" for step in made.steps.values())
+    return {"title": made.title, "description": f"{made.description}\n\n{steps}", "fields": fields}
+
+
+@verb("run.start", shared=True)
+def run_start(pipeline: str, given: dict, executor: str, resume: int | None) -> int:
+    "Start a run, or go on with one, with these answers; its id."
+    made = pipeline_of({"pipeline": pipeline})
+    for n, field in asked_by(made).items():
+        if n in given and not field.options: given[n] = value_of(field, given[n])
+    if resume is None: return start_run(made, given, is_unattended=True, executor=executor)
+    row = open_run(resume)
+    if row["pipeline"] != pipeline:
+        raise Problem(f"Run {resume} is one of {row['pipeline']}.", fix=f"sololith run {row['pipeline']}")
+    db.execute("UPDATE runs SET given=?, is_unattended=1, executor=? WHERE id=?",
+        [dumps(json.loads(row["given"] or "{}") | json.loads(answers_text(given))), executor or row["executor"], resume])
+    (retry_run if row["status"] != "waiting" else go_on)(resume)
+    return resume
+
+
+@verb("run.cancel", shared=True)
+def run_cancel(run: int) -> None:
+    cancel_run(run)
+    for _ in range(200):  # the process may end with us
+        if run not in jobs: break
+        clock.sleep(0.01)
+
+
+@verb("run.state", shared=True)
+def run_state(run: int, seen: dict[str, int]) -> dict:
+    "How a run stands, and the lines of its log after those that were seen."
+    job, rows = jobs.get(run), rows_of_run(run)
+    new, seen = dict[str, list[str]](), dict(seen)
+    for name, row in rows.items():
+        here = job if job and job.step == name else None
+        if not (text := here.logs() if here else row["logs"]): continue
+        lines = text.split("\n")
+        if gone := re.fullmatch(r"… ([\d,]+) lines before", lines[0]): lines.pop(0)
+        if here and here.half: lines.pop()  # told once it is whole
+        dropped = int(gone[1].replace(",", "")) if gone else 0
+        new[name], seen[name] = lines[max(0, seen.get(name, 0) - dropped):], dropped + len(lines)
+    at = next((r for r in rows.values() if r["status"] not in ("done", "skipped")), None)
+    state = {"status": "running" if job else runs.row(run)["status"],
+        "step": job.step if job else at and at["name"], "logs": new, "seen": seen, "at": job.at if job else 0,
+        "total": job.total if job else 0, "what": job.what if job else "", "error": at and at["error"]}
+    return state
+
+
+@verb("run.value", shared=True)
+def run_value(run: int) -> dict:
+    "The last value of a run: as text for standard output, or the file that it is in."
+    made, rows = pipeline_of(runs.row(run)), rows_of_run(run)
+    last = next((s for s in reversed(made.steps.values()) if s.name in rows and rows[s.name]["status"] == "done"), None)
+    value = load(rows[last.name]["value"]) if last else None
+    if last and last.kind == "file" and isinstance(value, str): return {"file": str(home.files / value), "value": value}
+    if isinstance(value, bytes):
+        return {"file": str(home.files / artifact(f"{last and last.name}.bin", value)), "value": None}
+    as_json = lambda v: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, default=str)
+    if (table := rows_of(value)) is not None:
+        value = [dict(zip(table.names, map(cell, row), strict=True)) for row in table.some(0, table.count, None, False)]
+    lines = map(as_json, value) if isinstance(value, list | tuple) else [] if value is None else [as_json(value)]
+    return {"text": sayable("".join(f"{line}\n" for line in lines)),
+        "value": json.loads(sayable(json.dumps(value, ensure_ascii=False, default=str)))}
+
+
+@verb("run link_check --parallel 8 < urls.txt")
+def run_verb(pipeline: str, rest: list[str]) -> int:
+    """Run a pipeline as a filter: standard input is the first field, flags are the others, standard output is the last
+    value. `sololith run PIPELINE --help` lists its flags."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--workspace")
+    folder, rest = early.parse_known_args(rest)
+    if folder.workspace: home.at(folder.workspace)
+    with calling("run") as call:
+        spec = call("run.fields", {"pipeline": pipeline})
+        args = vars(flags_of(pipeline, spec).parse_args(rest))
+        as_json, executor, resume, is_approved = (args.pop(n) for n in ("json", "executor", "resume", "yes"))
+        given = {n: v for n, v in args.items() if v is not None} | ({"yes": True} if is_approved else {})
+        first = next(iter(spec["fields"]), None)
+        if first and first["name"] not in given and resume is None and (data := piped_in()):
+            given[first["name"]] = artifact("stdin.txt",
+                data) if first["kind"] == "file" else data.decode(errors="replace").rstrip("\n")
+        for field in spec["fields"]:
+            if field["kind"] == "file" and args.get(field["name"]):
+                path = Path(args[field["name"]])
+                if not path.is_file():
+                    raise Problem(f"There is no file {path}.", fix=f"Give --{field['name']} another.", status=422)
+                given[field["name"]] = artifact(path.name, path.read_bytes())
+        run = call("run.start", dict(pipeline=pipeline, given=given, executor=executor or "", resume=resume))
+        try: state = watch_run(call, run)
+        except KeyboardInterrupt:
+            call("run.cancel", {"run": run})
+            raise
+        found = call("run.value", {"run": run}) if state["status"] == "done" else {}
+        if as_json:
+            print(json.dumps({"run": run, "status": state["status"], "error": state["error"],
+                "value": found.get("value")}))
+        elif "file" in found: sys.stdout.buffer.write(Path(found["file"]).read_bytes())
+        else: sys.stdout.write(found.get("text", ""))
+        sys.stdout.flush()
+        if state["status"] == "done": return 0
+        again = f"sololith run {pipeline} --resume {run}"
+        if state["status"] == "waiting":
+            print(
+                f"sololith: step {state['step']} needs an answer. Go on with its flags, or --yes to approve: {again}",
+                file=sys.stderr)
+            return 2
+        print(f"sololith: step {state['step']} {state['status']}: {state['error'] or ''} Try again: {again}",
+            file=sys.stderr)
+        return 1
+
+
+def flags_of(pipeline: str, spec: dict) -> argparse.ArgumentParser:
+    "The parser of a pipeline's flags."
+    parser = argparse.ArgumentParser(f"sololith run {pipeline}", description=spec["description"],
+        formatter_class=argparse.RawDescriptionHelpFormatter, conflict_handler="resolve", allow_abbrev=False,
+        epilog="Standard input is the first of these that is not given.")
+    for field in spec["fields"]:
+        facts = field["noun"] + (f": {', '.join(field['choices'])}" if field["choices"] else "")
+        told = "needed" if field["is_required"] else f"default {field['default']}" if field["default"] else "optional"
+        parser.add_argument(f"--{field['name'].replace('_', '-')}", dest=field["name"],
+            metavar=field["kind"].upper(), choices=field["choices"] if field["kind"] == "choice"
+            and field["choices"] else None, help=f"{field['help']} ({facts}; {told})".strip().replace("%", "%%"))
+    parser.add_argument("--resume", type=int, metavar="RUN", help="go on with this run, with what it has come to")
+    parser.add_argument("--yes", action="store_true", help="approve every step that asks for approval")
+    parser.add_argument("--executor", help="where each() does its work: dask://HOST:PORT")
+    parser.add_argument("--json", action="store_true", help="print the run's number, status and value as JSON")
+    return parser
+
+
+def piped_in() -> bytes:
+    "What stands in standard input, if something does; a terminal is not waited for."
+    if sys.stdin is None or sys.stdin.isatty(): return b""
+    return sys.stdin.buffer.read()
+
+
+def watch_run(call: Callable[[str, dict], Any], run: int) -> dict:
+    "Tell on standard error how a run goes on, until it does not; its state then."
+    seen, pause, is_terminal = dict[str, int](), 0.01, sys.stderr.isatty()
+    while True:
+        state = call("run.state", {"run": run, "seen": seen})
+        seen = state["seen"]
+        for lines in state["logs"].values():
+            for line in lines: print(line, file=sys.stderr)
+        if state["status"] != "running": break
+        if is_terminal and state["total"]:
+            print(f"\r{state['step']}: {state['at']:,g} of {state['total']:,g} {state['what']}\033[K", end="",
+                file=sys.stderr, flush=True)
+        clock.sleep(pause := min(0.25, pause * 1.5))
+    if is_terminal: print("\r\033[K", end="", file=sys.stderr)
+    return state
