@@ -9,6 +9,7 @@ UPGRADE ?=
 
 PY := .venv/bin/python
 PYTEST = $(PY) -m pytest
+AGAIN = $(PYTEST) --last-failed --last-failed-no-failures none -q $(TESTS)
 STATIC := sololith/static/LICENSES.txt
 ONEFILE := build/sololith.py
 CHAPTERS = $(wildcard sololith/*.py sololith/apps/*.py)
@@ -26,13 +27,13 @@ run: .venv/run.stamp $(STATIC)  ## set up, then start Sololith (ARGS="WORKSPACE 
 
 test: test-package test-onefile  ## set up, then the whole suite: on the package, then on the one file
 
-# What fails is run once more, alone: on two cores a browser beside a load test may be late. What fails twice fails.
+# What fails is run once more, alone: on two cores a browser beside a load test may be late. What fails twice fails,
+# and so does a run that did not come to its tests.
 test-package: .venv/dev.stamp .venv/system.stamp $(STATIC)
-	$(PYTEST) -n 2 --dist loadfile -q $(TESTS) || $(PYTEST) --last-failed -q $(TESTS)
+	$(PYTEST) -n 3 --dist loadfile --cache-clear -q $(TESTS) || $(AGAIN)
 
 test-onefile: .venv/dev.stamp .venv/system.stamp $(ONEFILE)
-	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 2 --dist loadfile -q $(TESTS) || \
-	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) --last-failed -q $(TESTS)
+	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 3 --dist loadfile --cache-clear -q $(TESTS) || SOLOLITH_ONEFILE=$(ONEFILE) $(AGAIN)
 
 soak: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## the tests that take long, at their full counts
 	$(PYTEST) -m soak --timeout 7200 -q $(TESTS)

@@ -21,10 +21,15 @@ if ONEFILE:  # before anything can say `import sololith`
     spec.loader.exec_module(sys.modules["sololith"])
 
 
+# About crashes, load, disks, clusters and what a browser makes of the same pages: both forms run the same lines there, once
+# is enough, and these take long.
+BOTH_ALIKE = {"test_durability", "test_runs_durable", "test_process", "test_scale", "test_fuzz", "test_dask", "test_live",
+              "test_browser", "test_runs_browser", "test_escaping"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Its set-up is dear, and made for all of its tests: they go to one worker.
-        if item.path.name == "test_nix.py": item.add_marker(pytest.mark.xdist_group("nix"))
+        if item.path.stem in BOTH_ALIKE: item.add_marker(pytest.mark.package_only)
         if ONEFILE and item.get_closest_marker("package_only"):
             item.add_marker(pytest.mark.skip(reason="about the package form"))
 
