@@ -422,7 +422,7 @@ class BaseApp:
             return toast(f"Added “{self.label_of(record_id)}”", undo=entry)
 
         @get("/{record_id:int}")
-        async def record_get(record_id: int): return self.record_page(record_id)
+        def record_get(record_id: int): return self.record_page(record_id)
 
         @get("/{record_id:int}/history")
         async def history_get(record_id: int):

@@ -80,7 +80,6 @@ class Step:
     "A function, or another pipeline, as one step: where each of its parameters comes from, and how it is run."
     name: str
     work: Any
-    earlier: list[str]           # the steps before it
     piped: list[str]
     handed: dict[str, Any]
     asked: dict[str, Field]
@@ -135,8 +134,7 @@ class Pipeline:
         Raises Problem for names that make no sense and for types that cannot be asked for."""
         if work is None:
             return functools.partial(self.step, name=name, asks=asks, when=when, retry=retry, timeout=timeout)
-        made = Step(name or getattr(work, "name", "") or work.__name__, work, list(self.steps), [], {}, {}, asks,
-            when, retry, timeout)
+        made = Step(name or getattr(work, "name", "") or work.__name__, work, [], {}, {}, asks, when, retry, timeout)
         if not made.name.isidentifier():  # it becomes part of addresses and of files' names
             raise Problem(f"{clip(made.name)} is not a name for a step.", fix='Name it: step(…, name="…").')
         if made.name in self.steps: raise Problem(f"{self.title} has two steps called {made.name}.", fix="Rename one.")
@@ -275,6 +273,9 @@ def answers_text(values: Mapping[str, Any]) -> str:
     return dumps({n: plain(v) for n, v in values.items()})
 
 
+def answers_in(text: str | None) -> dict[str, Any]: return json.loads(text or "{}", object_hook=unmarked)
+
+
 def answer_step(run_id: int, name: str, values: Mapping[str, Any], version: int | None = None) -> None:
     "Answer what a step asks, for the first time or anew, and go on. `version`: of the row that the person saw."
     with db.transaction():
@@ -369,7 +370,8 @@ def recover() -> None:
 
 def interrupt(run_id: int | None = None) -> None:
     "What is said to be at work, and is not (any more), is interrupted."
-    for sql in ("UPDATE steps SET status='interrupted', version=version + 1 WHERE status='running' AND run=ifnull(?, run)",
+    for sql in (
+            "UPDATE steps SET status='interrupted', version=version + 1 WHERE status='running' AND run=ifnull(?, run)",
             "UPDATE runs SET status='interrupted' WHERE status='running' AND id=ifnull(?, id)"):
         db.execute(sql, [run_id])
 
@@ -483,7 +485,7 @@ class Job:
                 if inputs is None:
                     write_step(self.run_id, step.name, status="waiting")
                     return False
-            else: inputs = json.loads(row.get("inputs") or "{}", object_hook=unmarked)
+            else: inputs = answers_in(row.get("inputs"))
             given = {n: value_of(f, inputs[n]) if n in inputs else f.blank() for n, f in fields.items()}
             given |= {n: values[n] for n in step.piped} | {n: RESOURCES[kind](self) for n, kind in step.handed.items()}
             text = answers_text(inputs)
@@ -503,14 +505,13 @@ class Job:
             if self.is_cancelled: outcome = Cancelled()
         facts = dict(seconds=clock.monotonic() - began, logs=self.logs() or None)
         if isinstance(outcome, BaseException): return self.fail(step, outcome, **facts)
-        with db.transaction():
-            write_step(self.run_id, step.name, status="done", value=outcome, **facts)
+        write_step(self.run_id, step.name, status="done", value=outcome, **facts)
         tell(self.run_id)
         return True
 
     def preset(self, step: Step, fields: dict[str, Field]) -> dict[str, Any] | None:
         "The answers that were known beforehand; None where a person has to be asked."
-        known = json.loads(self.row["given"] or "{}", object_hook=unmarked)
+        known = answers_in(self.row["given"])
         if step.asks and not known.get("yes"): return None
         found = {n: known.get(f"{step.name}.{n}", known.get(n)) for n in fields if f"{step.name}.{n}" in known
             or n in known}
@@ -522,7 +523,7 @@ class Job:
         "Run a pipeline that is a step, as a run of its own below this one."
         child = row.get("child")
         if not child or row["is_stale"]:
-            known = json.loads(self.row["given"] or "{}", object_hook=unmarked)
+            known = answers_in(self.row["given"])
             child = start_run(step.work, known | {n: values[n] for n in step.piped},
                 title=f"{self.row['title']}: {step.label}", parent=self.run_id,
                 is_unattended=bool(self.row["is_unattended"]), executor=self.row["executor"], goes=False)
@@ -715,7 +716,8 @@ class each:
                             db.execute("INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?)", [*place, *row])
             if job: job.report(done, len(self.items), f"{len(failed):,} failed" if failed else "")
             if failed and len(failed) == len(self.items):
-                raise Problem(f"Each of {len(failed):,} items failed, the first with: {describe(self.errors[0][1])}",
+                raise Problem(
+                    f"Each of {len(failed):,} items failed, the first with: {describe(self.errors[0][1])}",
                     fix="Mend what they have in common, then retry.")
         finally:
             for future in working_on: future.cancel()

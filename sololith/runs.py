@@ -7,7 +7,7 @@
 A run's page asks for what is new since the version that it shows, and puts the cards that have changed in their places,
 so what is typed elsewhere stays. Schedules go by the clock on the wall; one that was missed is caught up once.
 """
-import json, re, sys, time as clock
+import functools, json, re, sys, time as clock
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,11 +19,11 @@ from .crud import BaseApp, form_again
 from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
 from .forms import file_link, labelled, open_inside, read_form
-from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, cancel_run, copy_run, describe, go_on, jobs
+from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe, go_on, jobs
 from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
 from .store import actor, db
 from .ui import head, icon, markdown, scripts, styles, when
-from .values import csv_of, load, plain_data, rows_of, show, unmarked
+from .values import csv_of, load, plain_data, rows_of, show
 
 FEW = 12  # steps up to which each that is done shows itself whole
 styles.append("""
@@ -152,9 +152,8 @@ def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None)
         value = (typed.getlist(n) if f.kind == "tags" and f.choices and hasattr(typed, "getlist") else typed.get(n)
             if n in typed else typed.get(f"_now.{n}", f.blank()))
         kept = value if isinstance(value, str) and f.kind == "file" else ""
-        parts.append(labelled(f, value, problem.fields.get(n, "") if problem else "",
-            id=f"{step.name}-{n}", autofocus=n == first,
-            extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
+        parts.append(labelled(f, value, problem.fields.get(n, "") if problem else "", id=f"{step.name}-{n}",
+            autofocus=n == first, extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
     if any(f.kind == "file" for f in fields.values()):
         parts.append(ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent"))
     return parts
@@ -175,11 +174,15 @@ def answers_of(fields: Mapping, form: Any) -> dict[str, Any]:
 
 # ─── a run's page ───
 
+def act_button(run_id: int, act: str, text: str, step: str = "", **attrs: Any) -> FT:
+    "A button that does something with a run, from one of its steps on where that is said."
+    return Button(text, hx_post=f"/runs/{run_id}/act", hx_target="#run-live", hx_swap="morph:outerHTML",
+        hx_vals=json.dumps({"act": act} | ({"step": step} if step else {})), **attrs)
+
+
 def run_menu(run: dict) -> FT:
     url = f"/runs/{run['id']}"
-    def act(name: str, text: str, **more: Any) -> FT:
-        return Button(text, hx_post=f"{url}/act", hx_vals=json.dumps({"act": name}), hx_target="#run-live",
-            hx_swap="morph:outerHTML", **more)
+    act = functools.partial(act_button, run["id"])
     given = {n: v for row in rows_of_run(run["id"]).values() for n, v in json.loads(row["inputs"] or "{}").items()}
     return Details(Summary(icon("more"), role="button", cls="quiet icon-only", aria_label="More"),
         Div(Button("Rename", hx_get=f"{url}/rename", hx_target="#dialog-body"), act("copy", "Duplicate"),
@@ -204,23 +207,22 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     steps = list(made.steps.values()) if made else []
     asking = next((s.name for s in steps if rows.get(s.name, {"status": ""})["status"] not in ("done", "skipped")
         or rows[s.name]["is_stale"]), "")
-    act = lambda name, text, cls="quiet": Button(text, cls=cls, hx_post=f"/runs/{run_id}/act",
-        hx_target="#run-live", hx_swap="morph:outerHTML", hx_vals=json.dumps({"act": name}))
-    buttons = [act("cancel", "Cancel")] if job else [act("retry", "Retry", "")] if run["status"] in ("failed",
-        "interrupted", "cancelled") and not run["is_locked"] else []
+    act = functools.partial(act_button, run_id)
+    buttons = [act("cancel", "Cancel", cls="quiet")] if job else [act("retry",
+        "Retry")] if run["status"] in ("failed", "interrupted", "cancelled") and not run["is_locked"] else []
     facts = Div(Span(said_status(run["status"]), cls=f"chip status-{run['status']}"),
         Span("locked", cls="chip") if run["is_locked"] else None,
-        A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]), Small(f"by {run['by']}, ",
-            when(datetime.fromisoformat(run["at"]).astimezone().isoformat()), cls="muted"),
+        A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]),
+        Small(f"by {run['by']}, ", when(datetime.fromisoformat(run["at"]).astimezone().isoformat()), cls="muted"),
         A("part of another run", href=f"/runs/{run['parent']}", cls="small") if run["parent"] else None,
         Span(cls="grow"), *buttons, cls="row")
     missing = None if made else P(
         f"The pipeline {run['pipeline']} is not loaded: this run can be read, but not go on.", cls="error")
     # it stays the same element, with the same attributes: what is told while it asks makes it ask once more
-    region = Div(facts, missing, Hidden(newest, name="since", id="since"), id="run-live", hx_get=f"/runs/{run_id}/live",
-        hx_include="#since", hx_swap="morph:outerHTML",
+    region = Div(facts, missing, Hidden(newest, name="since", id="since"), id="run-live",
+        hx_get=f"/runs/{run_id}/live", hx_include="#since", hx_swap="morph:outerHTML",
         hx_trigger=changed(f"run-{run_id}", "runs-missed", "plugins"))
-    if not made: steps = [Step(n, None, [], [], {}, {}) for n in rows]
+    if not made: steps = [Step(n, None, [], {}, {}) for n in rows]
     cards = []
     for at, step in enumerate(steps):
         row = rows.get(step.name, {"version": 0, "status": "waiting"})
@@ -238,8 +240,7 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
         is_whole: bool, problem: Problem | None = None, typed: Any = None, is_revised: bool = False) -> FT:
     "One step of a run: what it is for, what it asks or gave, how long it took, and what can be done about it."
     url, status, may = f"/runs/{run['id']}", row["status"], not run["is_locked"] and step.work is not None
-    act = lambda name, text, **more: Button(text, cls="plain small", hx_post=f"{url}/act", hx_target="#run-live",
-        hx_swap="morph:outerHTML", hx_vals=json.dumps({"act": name, "step": step.name}), **more)
+    act = functools.partial(act_button, run["id"], step=step.name, cls="plain small")
     is_open = may and (is_revised or is_asking and row["status"] in ("waiting", "failed")
         and (step.asked or step.asks) and not (row["status"] == "waiting" and row.get("is_answered")))
     mark = {"running": "", "done": "✓", "skipped": "–", "failed": "!", "interrupted": "!",
@@ -257,7 +258,7 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
         aria_busy="true" if status == "running" else None), H2(step.label), Small(told, cls="muted grow"),
         Small(took, cls="muted"), Small(label, cls=f"chip status-{status}") if label and status != "done"
         or row.get("is_stale") else None, *tools)]
-    inputs = json.loads(row.get("inputs") or "{}", object_hook=unmarked)
+    inputs = answers_in(row.get("inputs"))
     if row.get("child"): parts.append(P(A("The run of this step", href=f"/runs/{row['child']}")))
     if row.get("error"):
         parts += [P(row["error"], cls="error", role="alert"),
@@ -267,8 +268,8 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
     if is_open:
         try:
             parts.append(Form(*asked_form(step, Earlier(rows),
-                {**inputs, **(known(run) if not inputs else {})} if typed is None else typed, problem),
-                Input(type="hidden", name="_version", value=row["version"]),
+                {**inputs, **(answers_in(run["given"]) if not inputs else {})} if typed is None else typed,
+                problem), Input(type="hidden", name="_version", value=row["version"]),
                 Div(A("Leave it", href=url, role="button", cls="quiet") if is_revised else None,
                     Button("Approve" if step.asks and not step.asked else "Continue", cls="spins",
                         autofocus=not step.asked), cls="actions"), hx_post=f"{url}/steps/{step.name}",
@@ -288,8 +289,8 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
             Ul(*[Li(f["error"]) for f in failed], cls="small"),
             act("retry", "Retry the failed items") if may else None, id=f"failed-{step.name}"))
     if row.get("logs"):
-        parts.append(Details(Summary("Log", cls="small muted"), Pre(row["logs"][-20_000:], cls="tail", tabindex="0"),
-            open=status == "running"))
+        parts.append(Details(Summary("Log", cls="small muted"),
+            Pre(row["logs"][-20_000:], cls="tail", tabindex="0"), open=status == "running"))
     cls = "now" if is_open or status == "running" else "later" if status in ("waiting", "skipped") else status
     return Section(*parts, id=f"step-{step.name}", cls=f"card step {cls} {'stale' if row.get('is_stale') else ''}",
         aria_label=step.label)
@@ -299,9 +300,6 @@ def said(inputs: Mapping[str, Any]) -> str:
     "Answers, in a line."
     return " · ".join(f"{n}: {clip(', '.join(map(str, v)) if isinstance(v, list) else v, 80)}"
         for n, v in inputs.items())
-
-
-def known(run: dict) -> dict[str, Any]: return json.loads(run["given"] or "{}", object_hook=unmarked)
 
 
 def progress_bar(job: Job) -> FT:
@@ -335,7 +333,7 @@ def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False,
 
 
 @rt("/runs/{run_id:int}/live", methods=["GET"])
-async def live_get(req: Request): return run_live(req.path_params["run_id"], number(req.query_params.get("since")))
+def live_get(req: Request): return run_live(req.path_params["run_id"], number(req.query_params.get("since")))
 
 
 @rt("/runs/{run_id:int}/value/{name}", methods=["GET"])
@@ -345,7 +343,7 @@ async def value_get(req: Request):
     row = rows_of_run(run_id).get(name)
     if not row: raise Problem("There is no such value.", status=404)
     made = all_pipelines().get(runs.row(run_id)["pipeline"])
-    step = made and made.steps.get(name) or Step(name, None, [], [], {}, {})
+    step = made and made.steps.get(name) or Step(name, None, [], {}, {})
     if not ending:
         return await run_in_threadpool(lambda: value_part(run_id, step, row["value"],
             params=dict(req.query_params)).children)
@@ -360,7 +358,7 @@ async def value_get(req: Request):
 
 
 @rt("/runs/{run_id:int}/steps/{name}", methods=["GET"])
-async def revise_get(req: Request): return revised(req)
+def revise_get(req: Request): return revised(req)
 
 
 def revised(req: Request, problem: Problem | None = None, typed: Any = None) -> FT:
@@ -388,8 +386,8 @@ async def answer_post(req: Request):
         await run_in_threadpool(answer_step, run_id, name, values, number(form.get("_version")))
     except Problem as e:
         if e.status == 409: raise
-        return form_again(e, revised(req, e, form))
-    region, *cards = run_live(run_id, 0)
+        return form_again(e, await run_in_threadpool(revised, req, e, form))
+    region, *cards = await run_in_threadpool(run_live, run_id, 0)
     region.attrs["hx-swap-oob"] = "morph"
     for card in cards:
         if card.attrs["id"] == f"step-{name}": del card.attrs["hx-swap-oob"]  # this one takes the place of the form
@@ -408,7 +406,7 @@ async def act_post(req: Request):
             return HtmxResponseHeaders(refresh="true"), ""
         case "copy": return HtmxResponseHeaders(redirect=f"/runs/{copy_run(run_id)}"), ""
         case _: raise Problem(f"There is no {clip(act)} to do with a run.", status=404)
-    return run_live(run_id, 0)
+    return await run_in_threadpool(run_live, run_id, 0)
 
 
 @rt("/runs/{run_id:int}/rename", methods=["GET"])
@@ -440,8 +438,8 @@ async def run_export(req: Request):
         except Exception as e: return describe(e)  # its file is gone, or whatever an object's own methods raise
     steps = [{n: row[n] for n in ("name", "status", "started", "seconds", "error", "logs")}
         | {"inputs": json.loads(row["inputs"] or "{}"), "value": told(row["value"])} for row in rows.values()]
-    text = await run_in_threadpool(lambda: sayable(json.dumps({**run, "given": known(run), "steps": steps},
-        ensure_ascii=False, indent=1)))
+    text = await run_in_threadpool(lambda: sayable(
+        json.dumps({**run, "given": answers_in(run["given"]), "steps": steps}, ensure_ascii=False, indent=1)))
     return Response(text, media_type="application/json",
         headers={"content-disposition": f'attachment; filename="run-{run["id"]}.json"'})
 

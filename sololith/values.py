@@ -9,7 +9,7 @@
 Plain data is kept as JSON, with dates, decimals and paths marked; all else is pickled, and unpickled only where its
 hash is the one in the database. A figure is kept as the picture it makes. What cannot be kept is a Problem.
 """
-import base64, contextlib, csv, hashlib, io, itertools, json, os, pickle, secrets
+import base64, csv, hashlib, io, itertools, json, os, pickle, secrets
 from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -90,16 +90,13 @@ def load(kept: str) -> Any:
 
 def write_file(path: Path, data: bytes) -> None:
     "Put a file in its place, whole or not at all."
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
+        with replacing(path) as part, part.open("wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.replace(part, path)
     except OSError as e:
-        with contextlib.suppress(OSError): part.unlink()
         raise Problem(f"{path.name} could not be written: {e.strerror}.", fix="Free some space.", status=507) from e
 
 

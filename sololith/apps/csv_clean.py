@@ -24,12 +24,13 @@ def as_date(text):
         except ValueError: pass
 
 
+def is_empty(text): return text.strip().lower() in EMPTY
 def is_bool(text): return text.lower() in ("yes", "no", "true", "false")
 
 
 def kind_of(texts):
     "The type that nine of ten of a column's texts have: int, float, date, bool or str; and how many do not have it."
-    texts = [t.strip() for t in texts if t.strip().lower() not in EMPTY]
+    texts = [t.strip() for t in texts if not is_empty(t)]
     for kind, test in (("bool", is_bool), ("float", lambda t: as_number(t) is not None), ("date", as_date)):
         if sum(not test(t) for t in texts[:50]) > 25: continue
         odd = sum(not test(t) for t in texts)
@@ -42,7 +43,7 @@ def kind_of(texts):
 def field_name(column):
     name = "_".join(re.findall(r"[a-z0-9]+", column.lower()))[:40] or "column"
     name = name if name[0].isalpha() else f"no_{name}"
-    return f"{name}_" if name in ("id", "field", "int", "float", "str", "bool", "date", "datetime", "time") else name
+    return f"{name}_" if name in TAKEN else name
 
 
 @csv_clean.step(name="table")
@@ -59,7 +60,7 @@ def csv_columns(table):
     for n in table[0]:
         texts = [row[n] for row in table]
         kind, odd = kind_of(texts)
-        filled = [t for t in texts if t.strip().lower() not in EMPTY]
+        filled = [t for t in texts if not is_empty(t)]
         examples = ", ".join(clip(t, 20) for t in list(dict.fromkeys(filled))[:4])
         found.append(dict(column=n, type=kind, odd=odd, missing=len(texts) - len(filled), distinct=len(set(filled)),
             examples=examples))
@@ -70,8 +71,7 @@ def csv_fixes(table, columns):
     "What could be mended: {sign: what it does}."
     cells = [v for row in table for v in row.values()]
     counts = dict(trim=("take spaces off the ends of {} cells", sum(v != v.strip() for v in cells)),
-        empty=("empty {} cells that say nothing, such as N/A or null",
-            sum(v.strip().lower() in EMPTY and v != "" for v in cells)),
+        empty=("empty {} cells that say nothing, such as N/A or null", sum(is_empty(v) and v != "" for v in cells)),
         blank=("leave out {} empty rows", sum(not any(v.strip() for v in row.values()) for row in table)),
         twice=("leave out {} rows that are there already",
             len(table) - len({tuple(row.values()) for row in table})))
@@ -110,7 +110,7 @@ def csv_cleaned(table, columns, fixes: Annotated[list[str], Choices(csv_fixes)] 
         if "twice" in fixes and tuple(row.values()) in seen: continue
         seen.add(tuple(row.values()))
         made = {n: v.strip() if "trim" in fixes else v for n, v in row.items() if n not in leave_out}
-        if "empty" in fixes: made = {n: "" if v.strip().lower() in EMPTY else v for n, v in made.items()}
+        if "empty" in fixes: made = {n: "" if is_empty(v) else v for n, v in made.items()}
         rows.append({n: mended(v, kinds[n]) if n in kinds else v for n, v in made.items()})
     return rows
 
