@@ -27,6 +27,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import apsw
 import websockets.sync.client
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -313,3 +314,31 @@ def uv_settings():
     settings = {name: join.join(said[key]) for key, (name, join) in names.items() if key in said}
     # pip looks for a version in all its indexes, uv stops at the first that has the package
     return settings | {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+
+
+SWAPPING = """
+import os, sys, time
+files, outside, pause = sys.argv[1:]
+os.chdir(files)
+while os.getppid() != 1:
+    open(".new", "w").write("inside")
+    os.replace(".new", "swap.txt")
+    os.rename("swap", "swap.real")
+    os.symlink(outside, "swap")
+    os.symlink(outside + "/inside.txt", ".new")
+    os.replace(".new", "swap.txt")
+    time.sleep(float(pause))
+    os.unlink("swap")
+    os.rename("swap.real", "swap")
+    time.sleep(float(pause))
+"""  # in turn, a file and a link to one outside in the same place; and the same with a folder
+
+
+def read(database: Path, sql: str, *args) -> list[dict]:
+    "Rows as SQLite gives them to a process of its own; a killed server's WAL is recovered by this."
+    connection = apsw.Connection(str(database))
+    try:
+        connection.set_busy_timeout(10_000)
+        cursor = connection.execute(sql, args)
+        return [dict(zip([c[0] for c in cursor.get_description()], row, strict=True)) for row in cursor]
+    finally: connection.close()

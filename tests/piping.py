@@ -10,18 +10,9 @@ from pathlib import Path
 
 import apsw
 from helpers import Answer, Server, patience, wait_for
+from helpers import read as rows
 
 HTMX = {"HX_Request": "true"}
-
-
-def rows(database: Path, sql: str, *args) -> list[dict]:
-    "Rows as SQLite gives them to a process of its own."
-    connection = apsw.Connection(str(database))
-    try:
-        connection.set_busy_timeout(10_000)
-        cursor = connection.execute(sql, args)
-        return [dict(zip([c[0] for c in cursor.get_description()], row, strict=True)) for row in cursor]
-    finally: connection.close()
 
 
 def write(database: Path, sql: str, *args) -> None:

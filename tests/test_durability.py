@@ -17,23 +17,12 @@ import threading
 import time
 from pathlib import Path
 
-import apsw
 import pytest
-from helpers import SOLOLITH, Server, chapter, cli, environment, patience, wait_for
+from helpers import SOLOLITH, Server, chapter, cli, environment, patience, read, wait_for
 
 QUIETLY = {"HX_Request": "true"}  # answers are a toast, not a whole page: more writes a second
 linux = pytest.mark.skipif(sys.platform != "linux", reason="strace and mount namespaces are Linux's")
 soak = pytest.mark.soak
-
-
-def read(database: Path, sql: str, *args) -> list[dict]:
-    "Rows as SQLite gives them to a process of its own; a killed server's WAL is recovered by this."
-    connection = apsw.Connection(str(database))
-    try:
-        connection.set_busy_timeout(5000)
-        cursor = connection.execute(sql, args)
-        return [dict(zip([c[0] for c in cursor.get_description()], row, strict=True)) for row in cursor]
-    finally: connection.close()
 
 
 def whole(database: Path) -> dict[str, dict[int, dict]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from helpers import Answer, Server, p95
+from helpers import SWAPPING, Answer, Server, p95
 
 PAPERS = '''
 "Papers: records with a file, and with every kind of text."
@@ -120,24 +120,6 @@ def test_a16_links_databases_hidden_and_special_files_are_not_given(T):
 
 # ─── A17: files that change under our hands ───
 
-SWAPPING = """
-import os, sys, time
-files, outside = sys.argv[1:]
-os.chdir(files)
-while os.getppid() != 1:
-    open(".new", "w").write("inside")
-    os.replace(".new", "swap.txt")
-    os.rename("swap", "swap.real")
-    os.symlink(outside, "swap")
-    os.symlink(outside + "/inside.txt", ".new")
-    os.replace(".new", "swap.txt")
-    time.sleep(0.0005)
-    os.unlink("swap")
-    os.rename("swap.real", "swap")
-    time.sleep(0.0005)
-"""  # in turn, a file and a link to one outside in the same place; and the same with a folder
-
-
 @pytest.mark.parametrize("times", [pytest.param(1000, id="short"), pytest.param(10_000, id="long", marks=pytest.mark.soak)])
 def test_a17_no_byte_from_outside_while_file_and_link_are_swapped(T, tmp_path, times):
     files, outside = T.workspace / "files", tmp_path / "outside"
@@ -147,7 +129,7 @@ def test_a17_no_byte_from_outside_while_file_and_link_are_swapped(T, tmp_path, t
     (files / "swap" / "inside.txt").write_text("inside")
     (files / "swap.txt").write_text("inside")
     seen: dict[tuple[int, int], int] = {}
-    swapper = subprocess.Popen([sys.executable, "-c", SWAPPING, str(files), str(outside)])  # a process: a thread would slow this one
+    swapper = subprocess.Popen([sys.executable, "-c", SWAPPING, str(files), str(outside), "0.0005"])  # a process: a thread would slow this one
     connection = http.client.HTTPConnection("127.0.0.1", T.port, timeout=10)
     try:
         for n in range(times):

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from helpers import Answer, Server, wait_for
+from helpers import SWAPPING, Answer, Server, wait_for
 
 NUMBERS = itertools.count()
 SECRET = b"what lies outside"
@@ -374,24 +374,6 @@ def test_b4_names_are_escaped(T, files):
     assert "<img" not in do(T, "delete", f"{files.name}/{name}").text and tree(files) == {}
 
 
-SWAPPING = """
-import os, sys, time
-files, outside = sys.argv[1:]
-os.chdir(files)
-while os.getppid() != 1:
-    open(".new", "w").write("inside")
-    os.replace(".new", "swap.txt")
-    os.rename("swap", "swap.real")
-    os.symlink(outside, "swap")
-    os.symlink(outside + "/inside.txt", ".new")
-    os.replace(".new", "swap.txt")
-    time.sleep(0.001)
-    os.unlink("swap")
-    os.rename("swap.real", "swap")
-    time.sleep(0.001)
-"""
-
-
 def test_a17_no_page_shows_what_is_outside_while_files_and_links_are_swapped(T, files, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -400,7 +382,7 @@ def test_a17_no_page_shows_what_is_outside_while_files_and_links_are_swapped(T, 
     (files / "swap").mkdir()
     (files / "swap" / "inside.txt").write_text("inside")
     (files / "swap.txt").write_text("inside")
-    swapper = subprocess.Popen([sys.executable, "-c", SWAPPING, str(files), str(outside)])
+    swapper = subprocess.Popen([sys.executable, "-c", SWAPPING, str(files), str(outside), "0.001"])
     seen = set()
     try:
         for n in range(240):
