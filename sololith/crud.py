@@ -23,7 +23,7 @@ from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed
 from .fields import Field, clip, from_sql, number, to_sql, value_of
-from .forms import SELECT_MOST, as_text, control, file_link, labelled, link_button, read_form
+from .forms import SELECT_MOST, as_text, control, file_link, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
 from .ui import commands, entry_item, head, icon, markdown, toast
 from .values import harmless, is_formula, show
@@ -273,17 +273,14 @@ class BaseApp:
         for n, f in self.fields.items():
             match f.kind:
                 case "bool": choices = [("yes", "yes"), ("no", "no")]
-                case "choice": choices = [(key, key.replace("_", " ")) for key in f.choices]
+                case "choice": choices = [(key, f.called(key)) for key in f.choices]
                 case "relation": choices = [*(self.options(f) or ()), *[("none", "none")] * f.is_optional]
                 case _: choices = []
             if not choices or n in unasked: continue
-            filters.append(Select(Option(f"{f.label}: any", value=""),
-                *[Option(f"{f.label}: {label}", value=value, selected=params.get(f"f.{n}") == str(value))
-                    for value, label in choices], name=f"f.{n}", aria_label=f"Filter by {f.label}"))
+            filters.append(picker([(value, f"{f.label}: {label}") for value, label in [("", "any"), *choices]],
+                params.get(f"f.{n}", ""), name=f"f.{n}", aria_label=f"Filter by {f.label}"))
         find = f"Search {self.title.lower()}"
         search = search_form(self.name, base or self.url, params.get("q", ""), find, *filters)
-        menu = lambda picture, name, *items: Details(Summary(icon(picture), role="button", cls="quiet icon-only",
-            aria_label=name), Div(*items), cls="menu")
         boxes = [Label(Input(type="checkbox", name="columns", value=n, checked=n in columns), f.label)
             for n, f in self.fields.items()]
         return Div(search, menu("columns", "Columns",
@@ -294,16 +291,14 @@ class BaseApp:
                 A("History of this app", href=f"/journal?app={self.name}")), cls="bar")
 
     def bulk_bar(self, kept: dict, total: int, on_page: int) -> FT:
-        "What can be done with the selected records; it shows itself once one is selected."
-        fields = [Option(f.label, value=n) for n, f in self.fields.items()
+        fields = [(n, f.label) for n, f in self.fields.items()
             if f.kind not in ("file", "json", "markdown") and n not in ("position", *self.readonly)]
-        return Form(Strong("", id="bulk-count"),
+        return bulk_form(f"{self.url}/bulk",
             Label(Input(type="checkbox", name="all", value="1"), f" all {total:,}") if total > on_page else None,
             Hidden(urlencode(kept), name="query"),
-            Select(Option("Change…", value=""), *fields, name="field", aria_label="Field to change",
+            picker([("", "Change…"), *fields], "", name="field", aria_label="Field to change",
                 hx_get=f"{self.url}/bulk", hx_trigger="change", hx_target="#bulk-value", hx_swap="innerHTML"),
-            Span(id="bulk-value"), Button(icon("trash"), " Delete", name="action", value="delete",
-                cls="quiet danger"), id="bulk", cls="row", hx_post=f"{self.url}/bulk", hx_swap="none")
+            Span(id="bulk-value"), delete_button(name="action", value="delete"))
 
     # ─── forms ───
 
@@ -327,8 +322,7 @@ class BaseApp:
         hidden = dict(key=key or secrets.token_hex(8), version=version, then=then)
         return Form(H2(f"New {self.noun}") if not then else None, complaint(Div, None if wrong else problem),
             Div(*parts, cls="fields"), *[Hidden(str(v), name=f"_{n}") for n, v in hidden.items()],
-            Div(Button("Cancel", type="button", cls="quiet", data_close=True) if not then else None,
-                Button("Save" if record_id else f"Add {self.noun}"), cls="actions"),
+            saving("Save" if record_id else f"Add {self.noun}", not then),
             hx_post=f"{self.url}/{record_id}" if record_id else self.url, hx_target="this", hx_swap="outerHTML",
             novalidate=True, hx_encoding="multipart/form-data" if has_file else None)
 
@@ -378,8 +372,7 @@ class BaseApp:
         form = self.form(record_id, self.values_of(record), version=db.last_id(self.name, record_id), then="stay")
         history = Div(hx_get=f"{url}/history", hx_trigger=f"load, {changed(self.name)}")
         return (*head(self.label(row), link_button(self.title, self.url, "plain"),
-            Button(icon("trash"), " Delete", cls="quiet danger", hx_post=f"{url}/delete",
-                hx_vals='{"then": "list"}', hx_swap="none")),
+            delete_button(hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none")),
             Div(Div(record.__ft__(), cls="card") if hasattr(record, "__ft__") else None, *shown,
                 Div(form, cls="card"), *related, Div(H2("History"), history, cls="card"), cls="stack"))
 
@@ -600,9 +593,9 @@ class BaseApp:
             return HtmxResponseHeaders(push_url=self.url), done, toast(f"Imported {len(good):,}", undo=entry)
         missing = [f.label for f in self.fields.values() if f.is_required and f.name not in mapping.values()]
         if not used: missing = missing or ["A field"]
-        pickers = [Th(Div(c), Select(Option("(leave out)", value=""),
-            *[Option(f.label, value=n, selected=mapping[c] == n) for n, f in self.fields.items()], name=f"m.{at}",
-            aria_label=f"Field for {c}", data_submits=True)) for at, c in enumerate(names)]
+        fields = [("", "(leave out)"), *((n, f.label) for n, f in self.fields.items())]
+        pickers = [Th(Div(c), picker(fields, mapping[c], name=f"m.{at}", aria_label=f"Field for {c}",
+            data_submits=True)) for at, c in enumerate(names)]
         verdict = P(f"All {len(good):,} rows fit.")
         if bad:
             problem = Problem(f"{len(bad):,} of {len(rows):,} rows do not fit.",
@@ -704,6 +697,24 @@ def row_acts(name: str, edit: str, delete: str, verb: str = "Edit") -> str:
     return (f'<button class="plain" {edit} data-row-key="e" aria-label="{verb} {name}">{icon("pencil")}</button>'
         f'<button class="plain" {delete} hx-swap="none" data-row-key="Delete" aria-label="Delete {name}">'
         f'{icon("trash")}</button>')
+
+
+def bulk_form(url: str, *parts: Any) -> FT:
+    "What can be done with the selected rows; it shows itself once one is selected."
+    return Form(Strong("", id="bulk-count"), *parts, id="bulk", cls="row", hx_post=url, hx_swap="none")
+
+
+def delete_button(**attrs: Any) -> FT: return Button(icon("trash"), " Delete", cls="quiet danger", **attrs)
+
+
+def menu(picture: str, name: str, *items: Any) -> FT:
+    return Details(Summary(icon(picture), role="button", cls="quiet icon-only", aria_label=name), Div(*items), cls="menu")
+
+
+def saving(text: str = "Save", can_cancel: bool = True) -> FT:
+    "The buttons at the foot of a form, in a dialog with Cancel."
+    return Div(Button("Cancel", type="button", cls="quiet", data_close=True) if can_cancel else None, Button(text),
+        cls="actions")
 
 
 def search_form(name: str, url: str, q: str, find: str, *filters: Any, cls: str = "row grow") -> FT:

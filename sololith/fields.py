@@ -72,6 +72,8 @@ class Field:
     @property
     def label(self) -> str: return self.name.removeprefix("is_").replace("_", " ").capitalize()
 
+    def called(self, key: str) -> str: return self.names.get(key, key.replace("_", " "))
+
     def offer(self, options: Any) -> None:
         "Let these be the choices: a list, or {value: name}."
         self.choices = {str(getattr(o, "value", o)): o for o in options}

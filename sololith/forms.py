@@ -31,6 +31,11 @@ def as_text(field: Field, value: Any) -> str:
     return str(value)
 
 
+def picker(options: Iterable[tuple[Any, str]], chosen: Any, **attrs: Any) -> FT:
+    "A select of (value, text) pairs."
+    return Select(*[Option(text, value=str(value), selected=str(value) == str(chosen)) for value, text in options], **attrs)
+
+
 def control(field: Field, value: Any, options: list[tuple[int, str]] | None = None, **attrs: Any) -> FT:
     "The bare input of a field. `options` are the (id, name) pairs of a relation's records; None: it is searched for."
     text = as_text(field, value)
@@ -40,17 +45,13 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
             is_on = value is True or text.lower() in ("on", "true", "1", "yes")
             return Input(type="checkbox", role="switch", value="on", checked=is_on, **attrs)
         case "choice":
-            blank = [Option("", value="")] if field.is_optional or text not in field.choices else []
-            return Select(*blank,
-                *[Option(field.names.get(key, key.replace("_", " ")), value=key, selected=key == text)
-                    for key in field.choices], **attrs)
+            blank = [("", "")] if field.is_optional or text not in field.choices else []
+            return picker([*blank, *((key, field.called(key)) for key in field.choices)], text, **attrs)
         case "tags" if field.choices:
             chosen = value if isinstance(value, list) else [t.strip() for t in text.split(",")]
             return Fieldset(*[Label(Input(type="checkbox", name=attrs["name"], value=key, checked=key in chosen),
                 field.names.get(key, key)) for key in field.choices], cls="choices", id=attrs.get("id"))
-        case "relation" if options is not None:
-            return Select(Option("", value=""), *[Option(name, value=str(i), selected=str(i) == text)
-                for i, name in options], **attrs)
+        case "relation" if options is not None: return picker([("", ""), *options], text, **attrs)
         case "long" | "markdown" | "json":
             if text[:1] == "\n": text = f"\n{text}"  # HTML drops the first
             return Textarea(text, rows=3 if field.kind == "long" else 8, cls=field.kind, **attrs)

@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from .base import *
-from .crud import BaseApp, form_again
+from .crud import BaseApp, address, form_again, menu, saving
 from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
-from .forms import file_link, labelled, open_inside, read_form
+from .forms import file_link, labelled, link_button, open_inside, picker, read_form
 from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe, go_on, jobs
 from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
 from .store import actor, db
-from .ui import head, icon, markdown, scripts, styles, when
+from .ui import head, markdown, scripts, styles, when
 from .values import csv_of, load, plain_data, rows_of, show
 
 FEW = 12  # steps up to which each that is done shows itself whole
@@ -184,16 +184,13 @@ def run_menu(run: dict) -> FT:
     url = f"/runs/{run['id']}"
     act = functools.partial(act_button, run["id"])
     given = {n: v for row in rows_of_run(run["id"]).values() for n, v in json.loads(row["inputs"] or "{}").items()}
-    return Details(Summary(icon("more"), role="button", cls="quiet icon-only", aria_label="More"),
-        Div(Button("Rename", hx_get=f"{url}/rename", hx_target="#dialog-body"), act("copy", "Duplicate"),
-            act("unlock", "Unlock") if run["is_locked"] else act("lock", "Lock"),
-            A("Compare with…", href=f"{url}/compare"),
-            Button("Run on a schedule…", hx_target="#dialog-body",
-                hx_get="/schedules/new?" + urlencode(dict(pipeline=run["pipeline"],
-                    given=json.dumps(given, ensure_ascii=False)))),
-            A("Export as JSON", href=f"{url}/export.json", download=True),
-            Button("Delete", cls="danger", hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none")),
-        cls="menu")
+    schedule = address("/schedules/new", dict(pipeline=run["pipeline"], given=json.dumps(given, ensure_ascii=False)))
+    return menu("more", "More", Button("Rename", hx_get=f"{url}/rename", hx_target="#dialog-body"),
+        act("copy", "Duplicate"), act("unlock", "Unlock") if run["is_locked"] else act("lock", "Lock"),
+        A("Compare with…", href=f"{url}/compare"),
+        Button("Run on a schedule…", hx_target="#dialog-body", hx_get=schedule),
+        A("Export as JSON", href=f"{url}/export.json", download=True),
+        Button("Delete", cls="danger", hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none"))
 
 
 def run_live(run_id: int, since: int | None = None) -> list[FT]:
@@ -270,7 +267,7 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
             parts.append(Form(*asked_form(step, Earlier(rows),
                 {**inputs, **(answers_in(run["given"]) if not inputs else {})} if typed is None else typed,
                 problem), Input(type="hidden", name="_version", value=row["version"]),
-                Div(A("Leave it", href=url, role="button", cls="quiet") if is_revised else None,
+                Div(link_button("Leave it", url) if is_revised else None,
                     Button("Approve" if step.asks and not step.asked else "Continue", cls="spins",
                         autofocus=not step.asked), cls="actions"), hx_post=f"{url}/steps/{step.name}",
                 hx_target=f"#step-{step.name}", hx_swap="outerHTML", novalidate=True,
@@ -413,8 +410,7 @@ async def act_post(req: Request):
 async def rename_get(req: Request):
     run = runs.row(req.path_params["run_id"])
     return Form(H2("Rename"), labelled(runs_app.fields["title"], run["title"], autofocus=True),
-        Div(Button("Cancel", type="button", cls="quiet", data_close=True), Button("Save"), cls="actions"),
-        hx_post=f"/runs/{run['id']}/rename", hx_swap="none")
+        saving(), hx_post=f"/runs/{run['id']}/rename", hx_swap="none")
 
 
 @rt("/runs/{run_id:int}/rename", methods=["POST"])
@@ -450,31 +446,22 @@ async def compare_get(req: Request):
     run_id, other = req.path_params["run_id"], number(req.query_params.get("to"))
     run, made = runs.row(run_id), pipeline_of(runs.row(run_id))
     choices = runs.rows("pipeline=? AND id!=?", [made.name, run_id], "id desc", limit=100)
-    pick = Form(Select(Option("Compare with…", value=""),
-        *[Option(f"{r['title']} (no. {r['id']})", value=str(r["id"]), selected=r["id"] == other) for r in choices],
-        name="to", aria_label="Compare with", data_submits=True), method="get", cls="bar")
+    titles = [("", "Compare with…"), *((r["id"], f"{r['title']} (no. {r['id']})") for r in choices)]
+    pick = Form(picker(titles, other, name="to", aria_label="Compare with", data_submits=True), method="get", cls="bar")
     parts: list[Any] = [pick if choices else P("There is no other run of this pipeline.", cls="muted")]
     if other:
-        sides, titles = [rows_of_run(run_id), rows_of_run(other)], [run["title"], runs.row(other)["title"]]
-        lines = []
+        sides, lines = [rows_of_run(run_id), rows_of_run(other)], []
         for step in made.steps.values():
             rows = [side.get(step.name, {}) for side in sides]
             differs = any(rows[0].get(n) != rows[1].get(n) for n in ("inputs", "value", "error"))
             lines.append(Tr(Th(step.label, Small("differs", cls="chip") if differs else None, scope="row"),
-                *[
-                    Td(Small(" · ".join(f"{n}: {clip(v, 80)}"
-                        for n, v in json.loads(row.get("inputs") or "{}").items()), cls="muted"),
-                        P(row["error"], cls="error") if row.get("error")
-                        else value_part(i, step, row.get("value"), True) if row.get("value")
-                        else Span("—", cls="muted")) for i, row in zip((run_id, other), rows, strict=True)],
-                cls="differs" if differs else ""))
-        parts.append(
-            Div(
-                Table(
-                    Thead(Tr(Th(""), *[Th(A(t, href=f"/runs/{i}"))
-                        for t, i in zip(titles, (run_id, other), strict=True)])), Tbody(*lines), cls="compare"),
-                cls="table"))
-    return *head(f"Compare {run['title']}", A("Back", href=f"/runs/{run_id}", role="button", cls="quiet")), *parts
+                *[Td(Small(said(answers_in(row.get("inputs"))), cls="muted"),
+                    P(row["error"], cls="error") if row.get("error") else value_part(i, step, row["value"], True)
+                    if row.get("value") else Span("—", cls="muted"))
+                    for i, row in zip((run_id, other), rows, strict=True)], cls="differs" if differs else ""))
+        heads = [Th(A(runs.row(i)["title"], href=f"/runs/{i}")) for i in (run_id, other)]
+        parts.append(Div(Table(Thead(Tr(Th(""), *heads)), Tbody(*lines), cls="compare"), cls="table"))
+    return *head(f"Compare {run['title']}", link_button("Back", f"/runs/{run_id}")), *parts
 
 
 @header

@@ -69,13 +69,12 @@ def files_list(params):
         rows_table([sorting(n, n.capitalize(), sort, to, n == "size") for n in ("name", "size", "changed")], rows),
         Div(f"{len(rows):,} of {len(found):,}",
             A("Show more", **to(most=most + 1000)) if len(found) > most else None, cls="pager"),
-        Form(Strong("", id="bulk-count"), move_to(), Button(icon("trash"), " Delete", hx_post="/file/delete",
-            cls="quiet danger"), id="bulk", cls="row", hx_post="/file/move", hx_swap="none"), **live)
+        bulk_form("/file/move", move_to(), delete_button(hx_post="/file/delete")), **live)
 
 
 def move_to():
     folders = sorted(path for path, _ in found_in("", [""], folders_only=True))[:1000]
-    return Select(Option("Move to…", value=""), Option("Files", value="/"), *map(Option, folders), name="to",
+    return picker([("", "Move to…"), ("/", "Files"), *((path, path) for path in folders)], "", name="to",
         data_submits=True, aria_label="Move to")
 
 
@@ -97,8 +96,7 @@ def name_form(path, folder, name="", problem=None):
     return Form(H2(f"Rename {name_of(path)}" if path else "New folder"),
         labelled(field_of("name", str), name or name_of(path), str(problem or ""), autofocus=True),
         Hidden(path, name="file"), Hidden(folder, name="in"),
-        Div(Button("Cancel", type="button", cls="quiet", data_close=True), Button("Save"), cls="actions"),
-        hx_post="/file/name", hx_target="this", hx_swap="outerHTML")
+        saving(), hx_post="/file/name", hx_target="this", hx_swap="outerHTML")
 
 
 # ─── one file ───

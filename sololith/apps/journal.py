@@ -39,8 +39,7 @@ async def journal_get(req: Request):
     params = dict(req.query_params)
     if req.headers.get("hx-target") == "journal-list": return journal_list(params)
     apps = [row["app"] for row in db.query("SELECT DISTINCT app FROM journal ORDER BY app")]
-    pick = lambda name, label, options: Select(*[Option(text, value=v, selected=params.get(name, "") == v)
-        for v, text in options], name=name, aria_label=label)
+    pick = lambda name, label, options: picker(options, params.get(name, ""), name=name, aria_label=label)
     filters = search_form("journal", "/journal", params.get("q", ""), "Search the journal",
         pick("app", "App", [("", "every app"), *((a, a) for a in apps)]),
         pick("actor", "Actor", [("", "everyone"), *((a, a) for a in ACTORS)]), pick("since", "Time", SINCE.items()),
