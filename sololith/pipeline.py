@@ -22,10 +22,10 @@ transaction, so a step that is done is never run again; one that was running whe
 Each run works in a thread of its own, and each attempt at a step in another: one that never ends is given up.
 Not covered: a step in C code that holds the GIL, or that ends the process.
 """
-import asyncio, contextvars, ctypes, functools, hashlib, inspect, json, queue, sys, threading, time as clock
+import asyncio, contextlib, contextvars, ctypes, functools, hashlib, inspect, json, sys, threading, time as clock
 import traceback, typing
-from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait as wait_for_any
+from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, InvalidStateError, wait as wait_for_any
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -40,6 +40,7 @@ from .values import keep, load, plain_data, unmarked
 
 LINES, LINE = 500, 1000  # of a step's log: the newest lines, and characters of each
 GRACE = 0.7              # seconds that a cancelled step may take to end before it is given up
+STOPPED = ("failed", "interrupted", "cancelled")  # what Retry goes on from
 LONG = 2                 # seconds from which on the end of a run is worth telling other tabs
 SCHEMA_OF_STEPS = """
 CREATE TABLE IF NOT EXISTS steps (run INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL
@@ -299,10 +300,9 @@ def redo(run_id: int, name: str) -> None:
         rows = rows_of_run(run_id)
         for n in names[names.index(name):]:
             db.execute("DELETE FROM items WHERE run=? AND step=?", [run_id, n])
-            if n != name and n in rows:
-                approval = {"is_answered": 0} if pipeline_of(run).steps[n].asks else {}
-                write_step(run_id, n, is_stale=1, **({"status": "waiting"} if rows[n]["status"] != "done" else {}),
-                    **approval)
+            if n == name or n not in rows: continue
+            write_step(run_id, n, is_stale=1, status="done" if rows[n]["status"] == "done" else "waiting",
+                is_answered=rows[n]["is_answered"] and not pipeline_of(run).steps[n].asks)
 
 
 def rerun_from(run_id: int, name: str) -> None:
@@ -311,21 +311,21 @@ def rerun_from(run_id: int, name: str) -> None:
     go_on(run_id)
 
 
-def retry_run(run_id: int) -> None:
+def retry_run(run_id: int) -> "Job":
     "Go on where a run failed, was cancelled or was interrupted; what is done, items included, is not done again."
     open_run(run_id)
     with db.transaction():
         is_redone = False  # a step that was done, so that those below it are to be done again
         for name, row in rows_of_run(run_id).items():
             failed = db.one("SELECT 1 FROM items WHERE run=? AND step=? AND error IS NOT NULL", [run_id, name])
-            if row["status"] in ("failed", "interrupted", "cancelled") or failed:
+            if row["status"] in STOPPED or failed:
                 write_step(run_id, name, status="waiting", error=None, details=None)
             elif is_redone: write_step(run_id, name, is_stale=1)
             is_redone = is_redone or bool(failed)
-    go_on(run_id)
+    return go_on(run_id)
 
 
-def go_on(run_id: int) -> None:
+def go_on(run_id: int) -> "Job":
     "Run the steps as far as nothing is asked, in the background."
     with jobs_lock:
         open_run(run_id)
@@ -333,7 +333,8 @@ def go_on(run_id: int) -> None:
     listen_to_prints()
     set_status(run_id, "running")
     tell(run_id, "runs", "jobs")
-    threading.Thread(target=job.work, daemon=True, name=f"run {run_id}").start()
+    job.thread.start()
+    return job
 
 
 def cancel_run(run_id: int) -> None:
@@ -348,8 +349,8 @@ def copy_run(run_id: int) -> int:
     "A run like this one, with all that it has come to; its id."
     with db.transaction():
         row = runs.row(run_id)
-        copied = start_run(pipeline_of(row), title=f"{row['title']} (copy)", goes=False)
-        db.execute("UPDATE runs SET given=?, status=? WHERE id=?", [row["given"], row["status"], copied])
+        copied = start_run(pipeline_of(row), answers_in(row["given"]), title=f"{row['title']} (copy)", goes=False)
+        set_status(copied, row["status"])
         columns = ", ".join(n for n in db.columns_of("steps") if n not in ("run", "child"))
         db.execute(f"INSERT INTO steps (run, {columns}) SELECT ?, {columns} FROM steps WHERE run=?", [copied, run_id])
         db.execute("INSERT INTO items SELECT ?, step, call, at, digest, value, error FROM items WHERE run=?",
@@ -404,15 +405,18 @@ class Job:
     def __init__(self, run_id: int):
         self.run_id, self.row, self.step = run_id, runs.row(run_id), ""
         self.pipeline = pipeline_of(self.row)
-        self.events: queue.Queue = queue.Queue()  # of this attempt: its outcome, or a wish to cancel
-        self.is_cancelled, self.began, self.child = False, clock.monotonic(), None
+        self.thread = threading.Thread(target=self.work, daemon=True, name=f"run {run_id}")
+        self.wish: Future = Future()  # done when it is to be cancelled
+        self.began, self.child = clock.monotonic(), None
         self.clear()
 
     def clear(self) -> None:
         self.lines, self.dropped, self.half, self.has_news, self.calls = deque(maxlen=LINES), 0, "", False, 0
         self.at, self.total, self.what, self.since = 0.0, 0.0, "", clock.monotonic()
-        self.thread: Any = None
         self.loop = self.task = None
+
+    @property
+    def is_cancelled(self) -> bool: return self.wish.done()
 
     # ─── what a step says meanwhile ───
 
@@ -439,75 +443,70 @@ class Job:
 
     def work(self) -> None:
         actor.set("schedule" if self.row["by"] == "schedule" else "pipeline")
-        try: self.settle(self.drive())
+        try:
+            status = self.drive()
+            set_status(self.run_id, status)
         except Exception:
             if not db.writer: return  # the process ends, and the next one will see an interrupted run
-            self.settle("failed")
+            set_status(self.run_id, "failed")
             raise
         finally: jobs.pop(self.run_id, None)
-        said = {"waiting": "needs you", "failed": "has failed"}.get(self.status, f"is {self.status}")
+        parent, said = self.row["parent"], {"waiting": "needs you", "failed": "has failed"}.get(status, f"is {status}")
         told = {"notice": f"“{self.row['title']}” {said}.", "href": f"/runs/{self.run_id}"}
-        tell(self.run_id, "runs", "jobs", **(told if clock.monotonic() - self.began > LONG else {}))
-        if self.row["parent"] and self.status in ("done", "failed") and self.row["parent"] not in jobs:
-            try: go_on(self.row["parent"])
-            except Problem: pass  # it was locked or deleted meanwhile
+        is_news = clock.monotonic() - self.began > LONG and parent not in jobs
+        tell(self.run_id, "runs", "jobs", **told if is_news else {})
+        if parent and status in ("done", "failed") and parent not in jobs:
+            with contextlib.suppress(Problem): go_on(parent)  # it was locked or deleted meanwhile
 
     def drive(self) -> str:
         "Perform what is to be done; the run's status then."
         while True:
             rows = rows_of_run(self.run_id)
             for step in self.pipeline.steps.values():
-                row = rows.get(step.name)
-                if row and row["status"] in ("failed", "interrupted", "cancelled"): return row["status"]
-                if not row or row["status"] not in ("done", "skipped") or row["is_stale"]: break
+                row = rows.get(step.name, {"status": "", "is_stale": 0})
+                if row["status"] in STOPPED: return row["status"]
+                if row["status"] not in ("done", "skipped") or row["is_stale"]: break
             else: return "done"
             self.step = step.name
-            if not self.perform(step, row or {}, Earlier(rows)) and not self.is_cancelled:
-                if (now := rows_of_run(self.run_id)[step.name]["status"]) == "waiting": return "waiting"
-                if now == "done": continue
-                return now
+            status = self.perform(step, row, Earlier(rows))
             if self.is_cancelled: return "cancelled"
+            if status not in ("done", "skipped"): return status
 
-    def settle(self, status: str) -> None:
-        self.status = status
-        set_status(self.run_id, status)
+    def note(self, step: Step, status: str, **values: Any) -> str:
+        "Keep and tell how a step stands now."
+        write_step(self.run_id, step.name, status=status, **values)
+        tell(self.run_id)
+        return status
 
-    def perform(self, step: Step, row: dict, values: Earlier) -> bool:
-        "Run a step if nothing is asked; True if it is done or skipped."
+    def perform(self, step: Step, row: dict, values: Earlier) -> str:
+        "Run a step if nothing is asked; its status then."
         try:
             if step.when and not call(step.when, values):
-                write_step(self.run_id, step.name, status="skipped", value=None, is_stale=0, seconds=None)
-                return True
+                return self.note(step, "skipped", value=None, is_stale=0, seconds=None)
             if isinstance(step.work, Pipeline): return self.descend(step, row, values)
             fields = step.fields(values)
             if (fields or step.asks) and not row.get("is_answered"):
                 inputs = self.preset(step, fields)
-                if inputs is None:
-                    write_step(self.run_id, step.name, status="waiting")
-                    return False
+                if inputs is None: return self.note(step, "waiting")
             else: inputs = answers_in(row.get("inputs"))
             given = {n: value_of(f, inputs[n]) if n in inputs else f.blank() for n, f in fields.items()}
             given |= {n: values[n] for n in step.piped} | {n: RESOURCES[kind](self) for n, kind in step.handed.items()}
             text = answers_text(inputs)
         except Exception as e: return self.fail(step, e)  # whatever `when`, choices or a kept value raise
-        write_step(self.run_id, step.name, status="running", inputs=text, is_answered=1, is_stale=0, error=None,
-            details=None, logs=None, started=datetime.now().isoformat(" ", "milliseconds"), seconds=None)
         self.clear()
-        tell(self.run_id)
-        began = clock.monotonic()
-        for tried in range(step.retry + 1):
+        self.note(step, "running", inputs=text, is_answered=1, is_stale=0, error=None, details=None, logs=None,
+            started=datetime.now().isoformat(" ", "milliseconds"), seconds=None)
+        began, tried = clock.monotonic(), 0
+        facts = lambda: dict(seconds=clock.monotonic() - began, logs=self.logs() or None)
+        while True:
             self.calls = 0
-            outcome = self.attempt(step, given)
-            if not isinstance(outcome, BaseException) or isinstance(outcome, Cancelled) or tried == step.retry: break
-            self.lines.append(f"{describe(outcome)} Trying again ({tried + 1} of {step.retry}) …")
-            try: self.events.get(timeout=min(0.5 * 2 ** tried, 30))
-            except queue.Empty: pass
-            if self.is_cancelled: outcome = Cancelled()
-        facts = dict(seconds=clock.monotonic() - began, logs=self.logs() or None)
-        if isinstance(outcome, BaseException): return self.fail(step, outcome, **facts)
-        write_step(self.run_id, step.name, status="done", value=outcome, **facts)
-        tell(self.run_id)
-        return True
+            try: value = self.attempt(step, given)
+            except BaseException as e:
+                if isinstance(e, Cancelled) or tried == step.retry: return self.fail(step, e, **facts())
+                tried += 1
+                self.lines.append(f"{describe(e)} Trying again ({tried} of {step.retry}) …")
+            else: return self.note(step, "done", value=value, **facts())
+            wait_for_any([self.wish], min(0.25 * 2 ** tried, 30))
 
     def preset(self, step: Step, fields: dict[str, Field]) -> dict[str, Any] | None:
         "The answers that were known beforehand; None where a person has to be asked."
@@ -519,7 +518,7 @@ class Job:
             return None
         return {n: value_of(f, found[n]) if n in found else f.blank() for n, f in fields.items()}
 
-    def descend(self, step: Step, row: dict, values: Earlier) -> bool:
+    def descend(self, step: Step, row: dict, values: Earlier) -> str:
         "Run a pipeline that is a step, as a run of its own below this one."
         child = row.get("child")
         if not child or row["is_stale"]:
@@ -527,85 +526,80 @@ class Job:
             child = start_run(step.work, known | {n: values[n] for n in step.piped},
                 title=f"{self.row['title']}: {step.label}", parent=self.run_id,
                 is_unattended=bool(self.row["is_unattended"]), executor=self.row["executor"], goes=False)
-        write_step(self.run_id, step.name, status="running", child=child, is_stale=0, error=None)
-        with jobs_lock:
-            if child in jobs: status = "waiting"
-            else: self.child = jobs[child] = Job(child)
-        if self.child:
-            for name, below in rows_of_run(child).items():
-                if below["status"] in ("failed", "interrupted", "cancelled"):
-                    write_step(child, name, status="waiting", error=None)
-            try: self.child.settle(status := self.child.drive())
-            finally:
-                jobs.pop(child, None)
-                self.child = None
-            tell(child)
+        self.note(step, "running", child=child, is_stale=0, error=None)
+        if child in jobs: return self.note(step, "waiting")  # until it has ended
+        self.child = retry_run(child)
+        self.child.thread.join()
+        self.child, status = None, runs.row(child)["status"]
         last = next((r["value"] for r in reversed(rows_of_run(child).values()) if r["status"] == "done"), None)
         told = {"done": dict(value=last), "waiting": {}}.get(status, dict(error=f"{step.label} {status}."))
-        write_step(self.run_id, step.name, status=status, **told)
-        tell(self.run_id)
-        return status == "done"
+        return self.note(step, status, **told)
 
-    def fail(self, step: Step, error: BaseException, **facts: Any) -> bool:
+    def fail(self, step: Step, error: BaseException, **facts: Any) -> str:
         "Record why a step did not come to its end."
+        if isinstance(error, Cancelled): return self.note(step, "cancelled", **facts)
         shown = [line for line in traceback.format_exception(error) if "sololith/pipeline.py" not in line]
-        if isinstance(error, Cancelled): facts |= dict(status="cancelled")
-        else: facts |= dict(status="failed", error=describe(error), details=sayable("".join(shown[-20:])[-6000:]))
-        write_step(self.run_id, step.name, **facts)
-        tell(self.run_id)
-        return False
+        return self.note(step, "failed", error=describe(error), details=sayable("".join(shown[-20:])[-6000:]), **facts)
 
     # ─── one attempt ───
 
     def attempt(self, step: Step, given: dict[str, Any]) -> Any:
-        "Run a step's function in a thread: its kept value, or what it raised. It is left behind if it does not end."
-        events = self.events = queue.Queue()
-        place = f"runs/{self.run_id}/{step.name}"
-        def body() -> None:
+        "Run a step's function in a thread: its value as it is kept. It is left behind if it does not end in time."
+        def body() -> str:
             working.set(self)
             cause.set(f"run {self.run_id}")
-            try:
-                found = step.work(**given)
-                if inspect.isawaitable(found): found = asyncio.run(self.awaited(found))
-                outcome: Any = keep(found, place)
-            except BaseException as e: outcome = e  # SystemExit too: a step must not end us
-            events.put(outcome)
-        self.thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
-        self.thread.start()
-        ends = clock.monotonic() + step.timeout if step.timeout else None
-        while True:
-            try: outcome = events.get(timeout=0.25 if ends is None else max(0.01, min(0.25, ends - clock.monotonic())))
-            except queue.Empty: outcome = None
-            if outcome is None and self.has_news:
+            found = step.work(**given)
+            if inspect.isawaitable(found): found = asyncio.run(self.awaited(found))
+            return keep(found, f"runs/{self.run_id}/{step.name}")
+        outcome, thread = in_thread(body)
+        ends = clock.monotonic() + (step.timeout or 10**9)
+        while not wait_for_any([outcome, self.wish], max(0.01, min(0.25, ends - clock.monotonic())), FIRST_COMPLETED).done:
+            if self.has_news:
                 self.has_news = False
                 db.execute("UPDATE steps SET logs=? WHERE run=? AND name=?",
                     [self.logs() or None, self.run_id, step.name])
                 tell(self.run_id)
-            if self.is_cancelled and (outcome is None or isinstance(outcome, Cancelled)): return self.stop(Cancelled)
-            if outcome is not None: return outcome
-            if ends and clock.monotonic() > ends:
-                self.stop(TimeoutError)
-                return TimeoutError(f"It took longer than {step.timeout:g} seconds.")
+            if clock.monotonic() > ends:
+                self.stop(thread, TimeoutError)
+                raise TimeoutError(f"It took longer than {step.timeout:g} seconds.")
+        if not outcome.done():
+            self.stop(thread, Cancelled)
+            raise Cancelled
+        if error := outcome.exception(): raise error
+        return outcome.result()
 
     async def awaited(self, coroutine: Any) -> Any:
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
         return await coroutine
 
-    def stop(self, why: type[BaseException]) -> BaseException:
+    def stop(self, thread: threading.Thread, why: type[BaseException]) -> None:
         "End the attempt: by its loop, then by an exception in its thread; if it hears neither, it goes on unheeded."
-        thread = self.thread
         if self.loop and self.task and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.task.cancel)
             thread.join(GRACE / 2)
-        if thread.is_alive():
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(why))
-            thread.join(GRACE / 2)
-        return why()
+        end_thread(thread, why, GRACE / 2)
 
     def cancel(self) -> None:
-        self.is_cancelled = True
+        with contextlib.suppress(InvalidStateError): self.wish.set_result(None)
         if self.child: self.child.cancel()
-        self.events.put(Cancelled())
+
+
+def in_thread(work: Callable, *args: Any) -> tuple[Future, threading.Thread]:
+    "Call a function in a thread of its own, for which the end of the process does not wait: its outcome, and the thread."
+    outcome: Future = Future()
+    outcome.set_running_or_notify_cancel()
+    def body() -> None:
+        try: outcome.set_result(work(*args))
+        except BaseException as e: outcome.set_exception(e)  # SystemExit too: it must not end us
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True)
+    thread.start()
+    return outcome, thread
+
+
+def end_thread(thread: threading.Thread, why: type[BaseException], seconds: float) -> None:
+    "Raise an exception in a thread, and wait for its end, but not for long."
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(why))
+    thread.join(seconds)
 
 
 def describe(error: BaseException) -> str:
@@ -667,27 +661,27 @@ class each:
 
     def __iter__(self) -> Iterator[Any]:
         job = working.get()
+        self.errors.clear()
         place = (job.run_id, job.step, job.calls) if job else None
         if job: job.calls += 1
         given = self.executor = self.executor or (job and job.row["executor"]) or None
         width = self.parallel or (4 if given is None else 64)
         pool: Any = executor_at(given) if isinstance(given, str) else given
-        digests = [hashlib.sha256(repr(item).encode(errors="replace")).hexdigest()[:16] for item in self.items]
-        kept = {row["at"]: row
-            for row in db.query("SELECT at, digest, value FROM items WHERE run=? AND step=? AND call=? "
-                "AND error IS NULL", place)} if place else {}
-        ready: dict[int, Any] = {at: row["value"] for at, row in kept.items() if at < len(digests)
-            and row["digest"] == digests[at]}
-        todo, tried = deque(at for at in range(len(self.items)) if at not in ready), dict[int, int]()
+        digests = {at: hashlib.sha256(repr(item).encode(errors="replace")).hexdigest()[:16]
+            for at, item in enumerate(self.items)}
+        kept = db.query("SELECT at, digest, value FROM items WHERE run=? AND step=? AND call=? AND error IS NULL",
+            place) if place else []
+        ready = {row["at"]: row["value"] for row in kept if row["digest"] == digests.get(row["at"])}
+        todo, tried = deque(at for at in digests if at not in ready), Counter[int]()
         working_on: dict[Future, int] = {}
-        failed, done, may_begin, give = set[int](), len(ready), 0.0, 0
+        may_begin, give = 0.0, 0
         try:
             while give < len(self.items):
                 while todo and len(working_on) < width and clock.monotonic() >= may_begin:
                     at = todo.popleft()
                     working_on[self.submit(pool, self.items[at])] = at
                     if self.per_second: may_begin = max(clock.monotonic(), may_begin) + 1 / self.per_second
-                if job: job.report(done, len(self.items), "")
+                if job: job.report(give + len(ready), len(self.items), "")
                 if give in ready:
                     if (value := ready.pop(give)) is not None: yield load(value)
                     give += 1
@@ -698,26 +692,24 @@ class each:
                 rows = []
                 for future in wait_for_any(working_on, 0.2, FIRST_COMPLETED).done:
                     at, error, value = working_on.pop(future), future.exception(), None
-                    if error and tried.get(at, 0) < self.retry:
-                        tried[at] = tried.get(at, 0) + 1
+                    if error and tried[at] < self.retry:
+                        tried[at] += 1
                         todo.append(at)
                         continue
-                    if error:
-                        self.errors.append((self.items[at], error))
-                        failed.add(at)
+                    if error: self.errors.append((self.items[at], error))
                     else:
                         value = keep(future.result(),
                             f"runs/{job.run_id}/{job.step}-{at}" if job else f"artifacts/each-{at}")
-                    ready[at], done = value, done + 1
+                    ready[at] = value
                     rows.append((at, digests[at], value, error and f"{clip(self.items[at], 100)}: {describe(error)}"))
                 if place and rows:
                     with db.transaction():
                         for row in rows:
                             db.execute("INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?)", [*place, *row])
-            if job: job.report(done, len(self.items), f"{len(failed):,} failed" if failed else "")
-            if failed and len(failed) == len(self.items):
-                raise Problem(
-                    f"Each of {len(failed):,} items failed, the first with: {describe(self.errors[0][1])}",
+            failed = len(self.errors)
+            if job: job.report(give, give, f"{failed:,} failed" if failed else "")
+            if failed and failed == give:
+                raise Problem(f"Each of {failed:,} items failed, the first with: {describe(self.errors[0][1])}",
                     fix="Mend what they have in common, then retry.")
         finally:
             for future in working_on: future.cancel()
@@ -727,15 +719,7 @@ class each:
         "Threads of ours know which step they work for; other executors are sent the function alone."
         work = [self.fn] if not inspect.iscoroutinefunction(self.fn) else [run_async, self.fn]
         if isinstance(self.executor, str): return pool.submit(by_value(*work), item)
-        if pool: return pool.submit(*work, item)
-        future: Future = Future()
-        future.set_running_or_notify_cancel()
-        def body() -> None:
-            try: future.set_result(work[0](*work[1:], item))
-            except BaseException as e: future.set_exception(e)
-        # not ThreadPoolExecutor's: those are waited for when the process ends
-        threading.Thread(target=contextvars.copy_context().run, args=(body,), daemon=True).start()
-        return future
+        return pool.submit(*work, item) if pool else in_thread(*work, item)[0]
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         items, end = iter(self), object()

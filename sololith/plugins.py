@@ -9,7 +9,7 @@ on a red card, and the version that was live stays live; after a restart that is
 apps/.versions/. One that was being loaded when the process died, twice, is left out until its file changes. This
 does not confine what a plugin may do: it runs as you.
 """
-import asyncio, contextlib, contextvars, ctypes, gc, hashlib, io, json, keyword, re, sys, threading, traceback
+import asyncio, contextlib, gc, hashlib, io, json, keyword, re, sys, threading, traceback
 import types
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from .base import *
 from .events import broadcaster, changed
 from .fields import clip
+from .pipeline import end_thread, in_thread
 from .ui import broken_links, head
 
 SECONDS = 8          # that a plugin may take to load
@@ -160,7 +161,6 @@ class Loader:
 
 
 loader = Loader()
-sys.modules[MODULES[:-1]] = types.ModuleType(MODULES[:-1])  # pickle looks for it, to name a plugin's classes
 
 
 def mount() -> None:
@@ -194,18 +194,12 @@ class Said(io.TextIOBase):
 
 def limited(work: Any, *args: Any) -> None:
     "Run `work` in a thread, for SECONDS at most; raises what it raised. An endless loop is ended from outside."
-    outcome: list[BaseException] = []
-    def run() -> None:
-        try: work(*args)
-        except BaseException as e: outcome.append(e)  # SystemExit too: a plugin must not end us
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
-    thread.start()
+    outcome, thread = in_thread(work, *args)
     thread.join(SECONDS)
     if thread.is_alive():
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
-        thread.join(0.5)
+        end_thread(thread, TimeoutError, 0.5)
         raise TimeoutError
-    if outcome: raise outcome[0]
+    if error := outcome.exception(): raise error
 
 
 def explained(error: BaseException, path: Path) -> Problem:
