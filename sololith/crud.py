@@ -23,10 +23,10 @@ from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed
 from .fields import Field, clip, from_sql, number, to_sql, value_of
-from .forms import SELECT_MOST, as_text, control, file_link, labelled, link_button, picker, read_form
+from .forms import SELECT_MOST, as_text, control, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
-from .ui import commands, entry_item, head, icon, markdown, toast
-from .values import harmless, is_formula, show
+from .ui import commands, entry_item, head, icon, toast
+from .values import harmless, is_formula, show_as
 
 PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
@@ -208,8 +208,7 @@ class BaseApp:
     def row(self, record: Any, columns: list[str] | None = None, labels: Mapping = {}) -> Any:
         "A record's row in the list, as HTML."
         columns, url, drawn = columns or self.columns(), f"{self.url}/{record.id}", self.render_item(record)
-        name = escape(clip(self.label({n: to_sql(f, getattr(record, n)) for n, f in self.fields.items()}
-            | {"id": record.id}), 60))
+        name = escape(clip(self.label(self.values_of(record)), 60))
         cells = [self.cell(record, self.fields[n], n == columns[0], labels.get(n))
             for n in columns] if drawn is None else [
             f'<td class="first" colspan="{len(columns)}">{html(drawn)}</td>']
@@ -245,14 +244,8 @@ class BaseApp:
                 label = (target.labels([value]) if labels is None else labels).get(value)
                 return A(label, href=f"{target.url}/{value}") if label else Span("(deleted)", cls="muted")
             case "choice": return Span(as_text(field, value).replace("_", " "), cls=f"chip {field.name}-{value}")
-            case "url":
-                return A(clip(value.partition("://")[2] or value, 40), href=value, rel="noopener noreferrer",
-                    target="_blank")
-            case "email": return A(value, href=f"mailto:{value}")
-            case "file": return file_link(value)
-            case "markdown": return markdown(value) if wide else clip(value, 120)
-            case "long" | "json" if value and not wide: return clip(value, 120)
-        return show(value)
+            case "markdown" | "long" | "json" if value and not wide: return clip(value, 120)
+        return show_as(field.kind, value)
 
     def new_button(self, **attrs: Any) -> FT:
         attrs |= dict(hx_get=f"{self.url}/new", hx_target="#dialog-body", hx_swap="innerHTML")

@@ -22,8 +22,8 @@ from .forms import file_link, labelled, link_button, open_inside, picker, read_f
 from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe, go_on, jobs
 from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
 from .store import actor, db
-from .ui import head, markdown, scripts, styles, when
-from .values import csv_of, load, plain_data, rows_of, show
+from .ui import head, scripts, styles, when
+from .values import csv_of, load, plain_data, rows_of, show, show_as
 
 FEW = 12  # steps up to which each that is done shows itself whole
 styles.append("""
@@ -318,10 +318,9 @@ def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False,
     try:
         match value := load(kept) if kept else None:
             case None: content = Span("Done.", cls="muted")
-            case str() if step.kind == "markdown": content = markdown(sayable(value))
             case str() if step.kind == "file":
-                content = P(file_link(value), " ", A("Show", href=f"/files?{urlencode({'file': value})}"))
-            case str() if step.kind == "url": content = A(value, href=value, rel="noopener noreferrer", target="_blank")
+                content = P(file_link(value), " ", A("Show", href=address("/files", {"file": value})))
+            case str() if step.kind in ("markdown", "url", "email"): content = show_as(step.kind, value)
             case str() if "\n" in value and len(value) <= 20_000: content = Pre(sayable(value), tabindex="0")
             case _: content = show(value, url, params)
     except Exception as e:  # its file is gone, or whatever an object's own methods raise
@@ -426,9 +425,7 @@ async def run_export(req: Request):
     def told(kept: str | None) -> Any:
         try:
             value = load(kept) if kept else None
-            if (table := rows_of(value)) is not None:
-                return [dict(zip(table.names, map(str, r), strict=True))
-                    for r in table.some(0, table.count, None, False)]
+            if (table := rows_of(value)) is not None: return [{n: str(v) for n, v in r.items()} for r in table.dicts()]
             try: return json.loads(json.dumps(plain_data(value), allow_nan=False))
             except (TypeError, ValueError): return str(value)
         except Exception as e: return describe(e)  # its file is gone, or whatever an object's own methods raise

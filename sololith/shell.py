@@ -15,7 +15,7 @@ from .fields import KINDS, sayable, value_of
 from .pipeline import Pipeline, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
 from .pipeline import runs, start_run
 from .store import db, dumps
-from .values import artifact, cell, load, rows_of
+from .values import artifact, load, rows_of
 
 
 def asked_by(made: Pipeline) -> dict[str, Any]:
@@ -92,8 +92,7 @@ def run_value(run: int) -> dict:
     if isinstance(value, bytes):
         return {"file": str(home.files / artifact(f"{last and last.name}.bin", value)), "value": None}
     as_json = lambda v: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, default=str)
-    if (table := rows_of(value)) is not None:
-        value = [dict(zip(table.names, map(cell, row), strict=True)) for row in table.some(0, table.count, None, False)]
+    if (table := rows_of(value)) is not None: value = table.dicts()
     lines = map(as_json, value) if isinstance(value, list | tuple) else [] if value is None else [as_json(value)]
     return {"text": sayable("".join(f"{line}\n" for line in lines)),
         "value": json.loads(sayable(json.dumps(value, ensure_ascii=False, default=str)))}

@@ -217,7 +217,7 @@ class Database:
     def title_of(self, app: str, row: Mapping) -> str:
         "A row's name for people: its first text, in quotes, else its number."
         named = next((row[n] for n, kind in self.columns_of(app).items() if kind == "TEXT" and row.get(n)), "")
-        return f"“{clip(named, 50)}”" if named else f"no. {row.get('id')}"
+        return f"“{clip(getattr(named, 'value', named), 50)}”" if named else f"no. {row.get('id')}"
 
     def told(self, app: str, name: str, value: Any) -> str:
         "A raw value as the journal tells it."

@@ -116,6 +116,9 @@ class Rows(NamedTuple):
     count: int
     some: Callable[[int, int, int | None, bool], Iterable[Iterable]]  # start, end, column to sort by, descending
 
+    def dicts(self) -> list[dict]:
+        return [dict(zip(self.names, map(cell, row), strict=True)) for row in self.some(0, self.count, None, False)]
+
 
 def rows_of(value: Any) -> Rows | None:
     "The rows of a pandas or polars frame or series, or of a list of dicts or dataclasses; None of anything else."
@@ -161,9 +164,9 @@ def csv_of(rows: Rows) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(rows.names)
-    for n, row in enumerate(rows.some(0, rows.count, None, False)):
+    for n, row in enumerate(rows.some(0, rows.count, None, False), 1):
         writer.writerow(["" if is_void(v) else harmless(v) for v in row])
-        if n % 1000 == 999:
+        if n % 1000 == 0:
             yield out.getvalue()
             out.seek(0)
             out.truncate()
@@ -211,6 +214,17 @@ def cell(value: Any) -> Any:
 
 
 # ─── showing ───
+
+def show_as(kind: str, value: Any) -> Any:
+    "A value of a kind of field as FT."
+    match kind:
+        case "markdown": return markdown(sayable(value))
+        case "file": return file_link(value)
+        case "email": return A(value, href=f"mailto:{value}")
+        case "url":
+            return A(clip(value.partition("://")[2] or value, 40), href=value, rel="noopener noreferrer", target="_blank")
+    return show(value)
+
 
 def show(value: Any, at: str = "", params: Mapping[str, str] = {}) -> Any:
     """Any value as FT. Objects with `__ft__` draw themselves; then tables; then Jupyter's display protocol counts (MIME
