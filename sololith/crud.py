@@ -17,13 +17,12 @@ import csv, io, json, re, secrets, tempfile
 from html import escape
 from typing import Any
 from collections.abc import Iterable, Iterator, Mapping
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed
 from .fields import Field, clip, from_sql, number, to_sql, value_of
-from .forms import SELECT_MOST, as_text, control, labelled, link_button, picker, read_form
+from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
 from .ui import commands, entry_item, head, icon, toast
 from .values import harmless, is_formula, show_as
@@ -392,8 +391,7 @@ class BaseApp:
                 Div(self.form(values=values, then="page"), cls="card"))
 
         @post("")
-        async def insert_post(req: Request):
-            form = await req.form()
+        async def insert_post(form: Sent):
             key, then = str(form.get("_key", ""))[:64], str(form.get("_then", ""))
             done = db.one("SELECT record_id FROM journal WHERE cause=? AND app=?", [f"form {key}", name]) if key else 0
             if done: record_id, entry = done, 0  # the same form again: a double click, a repeated request
@@ -423,8 +421,7 @@ class BaseApp:
         async def row_get(record_id: int): return self.row(self[record_id])
 
         @post("/{record_id:int}")
-        async def update_post(req: Request, record_id: int):
-            form = await req.form()
+        async def update_post(record_id: int, form: Sent):
             in_row = [n for n in str(form.get("_row", "")).split(",") if n in self.fields]
             version = number(form.get("_version"))
             try:  # of a whole form, what was not sent is a switch that is off
@@ -442,14 +439,12 @@ class BaseApp:
                 then="stay"), said
 
         @post("/{record_id:int}/delete")
-        async def delete_post(req: Request, record_id: int):
-            form, label = await req.form(), self.label_of(record_id)
-            said = toast(f"Deleted “{clip(label, 60)}”", undo=self.delete(record_id))
+        async def delete_post(record_id: int, form: Sent):
+            said = toast(f"Deleted “{clip(self.label_of(record_id), 60)}”", undo=self.delete(record_id))
             return (said, HtmxResponseHeaders(redirect=url)) if form.get("then") == "list" else said
 
         @post("/{record_id:int}/toggle")
-        async def toggle_post(req: Request, record_id: int):
-            form = await req.form()
+        async def toggle_post(record_id: int, form: Sent):
             given, value = str(form.get("field")), str(form.get("value", ""))
             switches = {n: f for n, f in self.fields.items() if f.kind == "bool"}
             if not (field := switches.get(given)):
@@ -459,15 +454,14 @@ class BaseApp:
                 undo=db.last_id(name, record_id))
 
         @post("/move")
-        async def move_post(req: Request):
-            form = await req.form()
+        async def move_post(form: Sent):
             if "position" not in self.fields:
                 raise Problem(f"{self.title} have no order of their own.", fix="Add a field `position: int = 0`.")
             return toast("Moved", undo=self.move(*(number(form.get(which)) for which in ("id", "after", "before"))))
 
         @post("/columns")
-        async def columns_post(req: Request):
-            store[f"ui.columns.{name}"] = [n for n in (await req.form()).getlist("columns") if n in self.fields]
+        async def columns_post(form: Sent):
+            store[f"ui.columns.{name}"] = [n for n in form.getlist("columns") if n in self.fields]
             return HtmxResponseHeaders(refresh="true"), ""
 
         @get("/options")
@@ -483,18 +477,16 @@ class BaseApp:
                 name="action", value="change")
 
         @post("/bulk")
-        async def bulk_post(req: Request):
-            form = await req.form()
+        def bulk_post(form: Sent):
             if form.get("all"): where, args, _ = self.selection(dict(QueryParams(str(form.get("query", "")))))
             else: where, args = among({number(i) for i in form.getlist("ids")})
             ids = [row["id"] for row in self.here().rows(where, args, select="id")]
             if not ids: raise Problem("Nothing is selected.", fix="Tick the records first.")
             match action := form.get("action"):
-                case "change": work = lambda: self.bulk_change(ids, str(form.get("field")), form.get("value"))
-                case "delete": work = lambda: self.delete(*ids)
+                case "change": entry = self.bulk_change(ids, str(form.get("field")), form.get("value"))
+                case "delete": entry = self.delete(*ids)
                 case _:
                     raise Problem("Nothing is to be done with them.", fix="Choose Delete, or a field to change.")
-            entry = await run_in_threadpool(work)
             return toast(f"{action.capitalize()}d {len(ids):,} of {self.title}", undo=entry)
 
         @get("/export.{kind}")
@@ -509,9 +501,8 @@ class BaseApp:
         async def import_get(): return *head(f"Import into {self.title}"), self.import_form()
 
         @post("/import")
-        async def import_post(req: Request):
-            form = await req.form()
-            try: return await run_in_threadpool(self.import_step, form)
+        def import_post(form: Sent):
+            try: return self.import_step(form)
             except Problem as e: return form_again(e, self.import_form(e))
 
     def bulk_change(self, ids: list[int], name: str, text: Any) -> int:

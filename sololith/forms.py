@@ -10,7 +10,7 @@ What was typed is kept after an error: pass the form itself as the values.
 import contextlib, json, mimetypes, os, re, secrets, shutil, stat
 from typing import Any
 from collections.abc import Generator, Iterable, Mapping
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 from .base import *
 from .fields import KINDS, Field, JsonText, first_choice, value_of
@@ -76,6 +76,12 @@ def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int,
         aria_invalid="true" if error else None)
     name = Label(field.label, Span(" optional", cls="muted") if field.is_optional else None, fr=uid)
     return Div(name, control(field, value, options, **attrs), extra, *notes, cls=f"field {field.kind}")
+
+
+class Sent(FormData):
+    "`form: Sent` as a handler's parameter: what a POST sent in its body. What stands in its address is no part of it."
+    @staticmethod
+    async def __from_request__(req: Request) -> FormData: return await req.form()
 
 
 def getlist(form: Any, name: str) -> list: return form.getlist(name) if hasattr(form, "getlist") else form.get(name, [])

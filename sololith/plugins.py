@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from .base import *
 from .events import broadcaster, changed
 from .fields import clip
+from .forms import Sent
 from .pipeline import end_thread, in_thread
 from .ui import broken_links, head
 
@@ -268,11 +269,11 @@ async def plugins_get(req: Request):
 
 
 @rt("/plugins/load", methods=["POST"])
-async def plugins_load(req: Request):
-    name = str((await req.form()).get("name", ""))
+def plugins_load(form: Sent):
+    name = str(form.get("name", ""))
     (home.run / "crashes").unlink(missing_ok=True)
     if name not in loader.broken: raise Problem(f"{name[:40]} has no problem.", fix="Nothing is to be done.")
-    await run_in_threadpool(loader.attempt, name)
+    loader.attempt(name)
     return ""
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from collections.abc import Mapping
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from .base import *
 from .crud import BaseApp, address, form_again, menu, saving
 from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
-from .forms import file_link, labelled, link_button, open_inside, picker, read_form
+from .forms import Sent, file_link, labelled, link_button, open_inside, picker, read_form
 from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe, go_on, jobs
 from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
 from .store import actor, db
@@ -113,10 +112,10 @@ def add_page(made: Pipeline) -> None:
             cls="stack"))
 
     @rt(f"/{made.name}", methods=["POST"])
-    async def pipeline_post(req: Request):
-        form, first = await req.form(), next(iter(made.steps.values()), None)
+    def pipeline_post(form: Sent):
+        first = next(iter(made.steps.values()), None)
         if not first: raise Problem(f"{made.title} has no steps.", fix="Give it one: @NAME.step.")
-        try: values = await run_in_threadpool(answers_of, first.fields({}), form)
+        try: values = answers_of(first.fields({}), form)
         except Problem as e: return form_again(e, start_form(made, form, e))
         title = next((re.sub(r"-[0-9a-f]{8}(?=\.\w+$)", "", clip(v)) for v in values.values() if isinstance(v, str)
             and v.strip()), "")
@@ -329,21 +328,19 @@ def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False,
 
 
 @rt("/runs/{run_id:int}/live", methods=["GET"])
-def live_get(req: Request): return run_live(req.path_params["run_id"], number(req.query_params.get("since")))
+def live_get(req: Request, run_id: int): return run_live(run_id, number(req.query_params.get("since")))
 
 
 @rt("/runs/{run_id:int}/value/{name}", methods=["GET"])
-async def value_get(req: Request):
+def value_get(req: Request, run_id: int, name: str):
     "A step's value for its card; as NAME.csv a table, as NAME.txt a text, to download."
-    run_id, (name, _, ending) = req.path_params["run_id"], req.path_params["name"].partition(".")
+    name, _, ending = name.partition(".")
     row = rows_of_run(run_id).get(name)
     if not row: raise Problem("There is no such value.", status=404)
     made = all_pipelines().get(runs.row(run_id)["pipeline"])
     step = made and made.steps.get(name) or Step(name, None, [], {}, {})
-    if not ending:
-        return await run_in_threadpool(lambda: value_part(run_id, step, row["value"],
-            params=dict(req.query_params)).children)
-    value = await run_in_threadpool(load, row["value"] or "json:null")
+    if not ending: return value_part(run_id, step, row["value"], params=dict(req.query_params)).children
+    value = load(row["value"] or "json:null")
     place = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
     if ending == "csv" and (rows := rows_of(value)):
         return StreamingResponse(csv_of(rows), media_type="text/csv", headers=place)
@@ -354,12 +351,12 @@ async def value_get(req: Request):
 
 
 @rt("/runs/{run_id:int}/steps/{name}", methods=["GET"])
-def revise_get(req: Request): return revised(req)
+def revise_get(run_id: int, name: str): return revised(run_id, name)
 
 
-def revised(req: Request, problem: Problem | None = None, typed: Any = None) -> FT:
+def revised(run_id: int, name: str, problem: Problem | None = None, typed: Any = None) -> FT:
     "A step's card with its form open."
-    run, name = runs.row(req.path_params["run_id"]), req.path_params["name"]
+    run = runs.row(run_id)
     steps = list(pipeline_of(run).steps.values())
     at = next((n for n, s in enumerate(steps) if s.name == name), None)
     if at is None:
@@ -371,19 +368,17 @@ def revised(req: Request, problem: Problem | None = None, typed: Any = None) -> 
 
 
 @rt("/runs/{run_id:int}/steps/{name}", methods=["POST"])
-async def answer_post(req: Request):
+def answer_post(run_id: int, name: str, form: Sent):
     "Answer a step, for the first time or anew."
-    run_id, name, form = req.path_params["run_id"], req.path_params["name"], await req.form()
     step = pipeline_of(runs.row(run_id)).steps.get(name)
     if not step: raise Problem(f"There is no step {clip(name)}.", status=404)
     try:
-        fields = await run_in_threadpool(step.fields, Earlier(rows_of_run(run_id)))
-        values = await run_in_threadpool(answers_of, fields, form)
-        await run_in_threadpool(answer_step, run_id, name, values, number(form.get("_version")))
+        values = answers_of(step.fields(Earlier(rows_of_run(run_id))), form)
+        answer_step(run_id, name, values, number(form.get("_version")))
     except Problem as e:
         if e.status == 409: raise
-        return form_again(e, await run_in_threadpool(revised, req, e, form))
-    region, *cards = await run_in_threadpool(run_live, run_id, 0)
+        return form_again(e, revised(run_id, name, e, form))
+    region, *cards = run_live(run_id, 0)
     region.attrs["hx-swap-oob"] = "morph"
     for card in cards:
         if card.attrs["id"] == f"step-{name}": del card.attrs["hx-swap-oob"]  # this one takes the place of the form
@@ -391,8 +386,7 @@ async def answer_post(req: Request):
 
 
 @rt("/runs/{run_id:int}/act", methods=["POST"])
-async def act_post(req: Request):
-    run_id, form = req.path_params["run_id"], await req.form()
+def act_post(run_id: int, form: Sent):
     match act := str(form.get("act")):
         case "cancel": cancel_run(run_id)
         case "retry": retry_run(run_id)
@@ -402,26 +396,25 @@ async def act_post(req: Request):
             return HtmxResponseHeaders(refresh="true"), ""
         case "copy": return HtmxResponseHeaders(redirect=f"/runs/{copy_run(run_id)}"), ""
         case _: raise Problem(f"There is no {clip(act)} to do with a run.", status=404)
-    return await run_in_threadpool(run_live, run_id, 0)
+    return run_live(run_id, 0)
 
 
 @rt("/runs/{run_id:int}/rename", methods=["GET"])
-async def rename_get(req: Request):
-    run = runs.row(req.path_params["run_id"])
-    return Form(H2("Rename"), labelled(runs_app.fields["title"], run["title"], autofocus=True),
-        saving(), hx_post=f"/runs/{run['id']}/rename", hx_swap="none")
+async def rename_get(run_id: int):
+    return Form(H2("Rename"), labelled(runs_app.fields["title"], runs.row(run_id)["title"], autofocus=True), saving(),
+        hx_post=f"/runs/{run_id}/rename", hx_swap="none")
 
 
 @rt("/runs/{run_id:int}/rename", methods=["POST"])
-async def rename_post(req: Request):
-    runs_app.update(id=req.path_params["run_id"], **read_form(runs_app.fields, await req.form(), ["title"]))
+async def rename_post(run_id: int, form: Sent):
+    runs_app.update(id=run_id, **read_form(runs_app.fields, form, ["title"]))
     return HtmxResponseHeaders(refresh="true"), ""
 
 
 @rt("/runs/{run_id:int}/export.json", methods=["GET"])
-async def run_export(req: Request):
+def run_export(run_id: int):
     "A run as JSON: its answers, values, errors and times."
-    run, rows = runs.row(req.path_params["run_id"]), rows_of_run(req.path_params["run_id"])
+    run, rows = runs.row(run_id), rows_of_run(run_id)
     def told(kept: str | None) -> Any:
         try:
             value = load(kept) if kept else None
@@ -431,16 +424,15 @@ async def run_export(req: Request):
         except Exception as e: return describe(e)  # its file is gone, or whatever an object's own methods raise
     steps = [{n: row[n] for n in ("name", "status", "started", "seconds", "error", "logs")}
         | {"inputs": json.loads(row["inputs"] or "{}"), "value": told(row["value"])} for row in rows.values()]
-    text = await run_in_threadpool(lambda: sayable(
-        json.dumps({**run, "given": answers_in(run["given"]), "steps": steps}, ensure_ascii=False, indent=1)))
-    return Response(text, media_type="application/json",
+    text = json.dumps({**run, "given": answers_in(run["given"]), "steps": steps}, ensure_ascii=False, indent=1)
+    return Response(sayable(text), media_type="application/json",
         headers={"content-disposition": f'attachment; filename="run-{run["id"]}.json"'})
 
 
 @rt("/runs/{run_id:int}/compare", methods=["GET"])
-async def compare_get(req: Request):
+async def compare_get(req: Request, run_id: int):
     "Two runs of a pipeline side by side: what each step was asked and gave."
-    run_id, other = req.path_params["run_id"], number(req.query_params.get("to"))
+    other = number(req.query_params.get("to"))
     run, made = runs.row(run_id), pipeline_of(runs.row(run_id))
     choices = runs.rows("pipeline=? AND id!=?", [made.name, run_id], "id desc", limit=100)
     titles = [("", "Compare with…"), *((r["id"], f"{r['title']} (no. {r['id']})") for r in choices)]

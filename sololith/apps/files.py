@@ -162,46 +162,43 @@ def files_page(req: Request):
         drop_zone(folder), search, listed)
 
 
-async def carry_out(req, told, moves):
+def carry_out(req, told, moves):
     "Make the moves and say so, with Undo; from the page of a file, go to its folder."
-    said = toast(told[:1].upper() + told[1:], undo=await run_in_threadpool(change_files, moves, told))
+    said = toast(told[:1].upper() + told[1:], undo=change_files(moves, told))
     if "file=" not in req.headers.get("hx-current-url", ""): return said
     return said, HtmxResponseHeaders(redirect=folder_url(folder_of(moves[0][0])))
 
 
 @rt("/file/add", methods=["POST"])
-async def file_add(req: Request):
-    form = await req.form()
+def file_add(req: Request, form: Sent):
     folder, uploads = path_of(form.get("in")), [f for f in form.getlist("files") if getattr(f, "filename", "")]
-    moves = await run_in_threadpool(add_files, folder, uploads)
-    return drop_zone(folder), await carry_out(req, f"added {count_of([path for _, path in moves])}", moves)
+    moves = add_files(folder, uploads)
+    return drop_zone(folder), carry_out(req, f"added {count_of([path for _, path in moves])}", moves)
 
 
 @rt("/file/delete", methods=["POST"])
-async def file_delete(req: Request):
-    paths = chosen((await req.form()).getlist("ids"))
-    return await carry_out(req, f"deleted {count_of(paths)}", [(path, in_trash(path)) for path in paths])
+def file_delete(req: Request, form: Sent):
+    paths = chosen(form.getlist("ids"))
+    return carry_out(req, f"deleted {count_of(paths)}", [(path, in_trash(path)) for path in paths])
 
 
 @rt("/file/move", methods=["POST"])
-async def file_move(req: Request):
-    form = await req.form()
+def file_move(req: Request, form: Sent):
     paths, to = chosen(form.getlist("ids")), str(form.get("to", ""))
     if not to: raise Problem("It is not said where to.", fix="Choose a folder.")
     folder = path_of(to.strip("/"))
-    return await carry_out(req, f"moved {count_of(paths)} to {folder or 'Files'}",
+    return carry_out(req, f"moved {count_of(paths)} to {folder or 'Files'}",
         [(path, f"{folder}/{name_of(path)}".strip("/")) for path in paths])
 
 
 @rt("/file/name", methods=["POST"])
-async def file_rename(req: Request):
+def file_rename(req: Request, form: Sent):
     "Rename a file or folder, or make a new folder."
-    form = await req.form()
     path, folder, name = path_of(form.get("file")), path_of(form.get("in")), str(form.get("name", ""))
     try:
         target = f"{folder_of(path) if path else folder}/{file_name(name)}".strip("/")
         told = f"renamed {name_of(path)} to {name_of(target)}" if path else f"added {name_of(target)}"
-        return await carry_out(req, told, [(path or new_folder(target), target)])
+        return carry_out(req, told, [(path or new_folder(target), target)])
     except Problem as e: return form_again(e, name_form(path, folder, name, e))
 
 

@@ -27,8 +27,8 @@ class ProfilesApp(BaseApp):
         super().register_routes(rt)
 
         @rt("/profiles/current", methods=["POST"])
-        async def profile_current(req: Request):
-            given = str((await req.form()).get("profile", ""))
+        async def profile_current(form: Sent):
+            given = str(form.get("profile", ""))
             if given and self.find(given) is None:
                 raise Problem(f"There is no profile {clip(given)}.", fix="Choose one of the list.", status=404)
             store["profile"] = self.find(given) if given else None
