@@ -32,7 +32,8 @@ GAP = 1024       # between positions, so that most moves change one record only
 
 
 class BaseApp:
-    "One record class as an app. The table's own methods (`app()`, `app[id]`, `count`, `xtra` …) work on the app too."
+    """One record class as an app, under its plural or the name given. The table's own methods (`app()`, `app[id]`,
+    `count`, `xtra` …) work on the app too."""
     record: type
     name = ""
     section = "apps"                # of the navigation
@@ -137,7 +138,7 @@ class BaseApp:
     def referrers(self) -> list[tuple["BaseApp", Field]]:
         return [(app, f) for app in all_apps().values() for f in app.fields.values() if f.record is self.record]
 
-    def options(self, field: Field) -> list[tuple[int, str]] | None:
+    def options(self, field: Field) -> list[tuple[Any, str]] | None:
         "The records to choose from; None for no relation, and for one to too many."
         if not field.record or (target := target_of(field)).table.count() > SELECT_MOST: return None
         return sorted(((row["id"], target.label(row)) for row in target.rows()), key=lambda o: o[1].lower())
@@ -628,9 +629,7 @@ class BaseApp:
         return entry
 
 
-def crud(record: type, name: str = "") -> BaseApp:
-    "An app for a record class, under its plural or the name given."
-    return BaseApp(record, name)
+crud = BaseApp
 
 
 def target_of(field: Field) -> BaseApp:

@@ -241,8 +241,6 @@ def parse(field: Field, value: Any) -> Any:
                 raise Problem(f"{field.name} has no {clip(unknown[0])!r}.", fix=did_you_mean(unknown[0], field.choices))
             return found
         case "choice":
-            for choice in field.choices.values():
-                if choice == value: return choice
             key = str(getattr(value, "value", value))
             known = {k.lower(): c for k, c in field.choices.items()} | field.choices
             if key.lower() not in known:

@@ -12,11 +12,9 @@ from typing import Any
 from collections.abc import Callable, Iterable
 from .base import *
 from .fields import clip
-from .forms import folder_inside, save_upload
+from .forms import UNSEEN, folder_inside, save_upload
 from .store import db
 
-# A name that is neither shown nor given.
-UNSEEN = re.compile(r"^(\.|$)|[\\\x00-\x1f\ud800-\udfff]|\.db($|-|\.)", re.I)
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.I)  # for Windows, to which a file may go one day
 
 

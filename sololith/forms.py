@@ -36,10 +36,11 @@ def picker(options: Iterable[tuple[Any, str]], chosen: Any, **attrs: Any) -> FT:
     return Select(*[Option(text, value=str(value), selected=str(value) == str(chosen)) for value, text in options], **attrs)
 
 
-def control(field: Field, value: Any, options: list[tuple[int, str]] | None = None, **attrs: Any) -> FT:
-    "The bare input of a field. `options` are the (id, name) pairs of a relation's records; None: it is searched for."
+def control(field: Field, value: Any, options: list[tuple[Any, str]] | None = None, **attrs: Any) -> FT:
+    "The bare input of a field. `options` are (value, name) pairs to choose from, such as a relation's records."
     text = as_text(field, value)
     attrs: Any = dict(name=field.name, required=field.is_required and (field.kind != "file" or not text)) | attrs
+    if options is not None: return picker([("", ""), *options], text, **attrs)
     match field.kind:
         case "bool":
             is_on = value is True or text.lower() in ("on", "true", "1", "yes")
@@ -51,7 +52,6 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
             chosen = value if isinstance(value, list) else [t.strip() for t in text.split(",")]
             return Fieldset(*[Label(Input(type="checkbox", name=attrs["name"], value=key, checked=key in chosen),
                 field.names.get(key, key)) for key in field.choices], cls="choices", id=attrs.get("id"))
-        case "relation" if options is not None: return picker([("", ""), *options], text, **attrs)
         case "long" | "markdown" | "json":
             if text[:1] == "\n": text = f"\n{text}"  # HTML drops the first
             return Textarea(text, rows=3 if field.kind == "long" else 8, cls=field.kind, **attrs)
@@ -63,7 +63,7 @@ def control(field: Field, value: Any, options: list[tuple[int, str]] | None = No
         title=field.help or None, **attrs)
 
 
-def labelled(field: Field, value: Any, error: str = "", options: list[tuple[int, str]] | None = None,
+def labelled(field: Field, value: Any, error: str = "", options: list[tuple[Any, str]] | None = None,
         extra: Any = None, **attrs: Any) -> FT:
     "A field as a person meets it: name, input, help, and what is wrong with it, if anything."
     uid = attrs.pop("id", f"{field.name}-{secrets.token_hex(3)}")
@@ -141,6 +141,10 @@ def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:
 
 # ─── files ───
 
+# A name in files/ that is neither shown nor given.
+UNSEEN = re.compile(r"^(\.|$)|[\\\x00-\x1f\ud800-\udfff]|\.db($|-|\.)", re.I)
+
+
 def save_upload(upload: UploadFile) -> str:
     "Keep an upload in files/ under a name of ours: the letters of its own, a random part, its ending. The new name."
     stem, dot, ending = (upload.filename or "file").replace("\\", "/").rpartition("/")[2].rpartition(".")
@@ -175,8 +179,7 @@ def folder_inside(root: Path, parts: Iterable[str]) -> Generator[int, None, None
 def open_inside(root: Path, name: str) -> int:
     "A descriptor of the regular file `name` below `root`, opened through no link. Raises FileNotFoundError."
     *parts, last = name.split("/")
-    if any(not p or p[0] == "." or "\0" in p or "\\" in p for p in [*parts, last]) or re.search(r"\.db($|-|\.)", last):
-        raise FileNotFoundError(name)
+    if any(map(UNSEEN.search, [*parts, last])): raise FileNotFoundError(name)
     try:
         with folder_inside(root, parts) as folder:
             found = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)

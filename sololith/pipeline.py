@@ -113,7 +113,8 @@ def call(work: Callable, values: Mapping[str, Any]) -> Any:
 
 
 class Pipeline:
-    "A named list of steps, with a page at /NAME."
+    """A named list of steps, with a page at /NAME and in the navigation. Its description is the plugin's docstring, or
+    this one."""
     def __init__(self, title: str, description: str = "", name: str = ""):
         self.title, self.own_description, self.steps, self.plugin = title, description, {}, loading.get()
         self.name = name or "_".join(re.findall(r"[a-z0-9]+", title.lower()))
@@ -127,6 +128,15 @@ class Pipeline:
 
     @property
     def description(self) -> str: return self.own_description or self.plugin.description
+
+    @property
+    def asked(self) -> dict[str, Field]:
+        "All that it asks for, what its inner pipelines ask for included, by name."
+        found: dict[str, Field] = {}
+        for step in self.steps.values():
+            asked = step.work.asked if isinstance(step.work, Pipeline) else step.asked
+            found |= {n: f for n, f in asked.items() if n not in found and n not in step.piped}
+        return found
 
     def step(self, work: Any = None, *, name: str = "", asks: bool = False, when: Callable | None = None,
             retry: int = 0, timeout: float | None = None) -> Any:
@@ -142,7 +152,7 @@ class Pipeline:
         if work is self:
             raise Problem(f"{self.title} cannot be a step of itself.", fix="Make the common part a pipeline.")
         if isinstance(work, Pipeline):
-            made.piped = [n for s in work.steps.values() for n in s.asked if n in self.steps]
+            made.piped = [n for n in work.asked if n in self.steps]
         else: self.sort_parameters(made)
         for source in filter(None, (when, *(f.options for f in made.asked.values()),
                 *(f.default for f in made.asked.values() if inspect.isfunction(f.default)))):
@@ -199,12 +209,8 @@ def next_time(when: str, after: datetime) -> datetime:
             fix="Say weekday 9:00, monday 18:00, every 2 hours, or 0 9 * * 1-5.") from None
 
 
+pipeline = Pipeline
 on_pipeline: list[Callable[[Pipeline], None]] = []  # what later chapters do with each new pipeline
-
-
-def pipeline(title: str, description: str = "", name: str = "") -> Pipeline:
-    "A new pipeline, with its page in the navigation. Its description is the plugin's docstring, or this one."
-    return Pipeline(title, description, name)
 
 
 def pipeline_of(run: dict) -> Pipeline:
@@ -648,27 +654,30 @@ RESOURCES: dict[type, Callable[[Job], Any]] = {Progress: lambda job: progress, R
 
 # ─── many items ───
 
+@dataclass
 class each:
     """Do the same with many items, a checkpoint for each: what was done before a crash, a cancel or a retry is not done
     again. Gives the values in order, as they come, with `for` or `async for`; an item that fails is left out, kept in
     `errors` and on the step's card, and tried again by Retry. `fn` may be async. `parallel`: how many at once; `retry`:
     how often an item is tried again; `per_second`: at most so many begin; `executor`: any concurrent.futures.Executor,
     or "dask://HOST:PORT" (by default the run's own, else threads)."""
-    def __init__(self, items: Iterable, fn: Callable, parallel: int | None = None, retry: int = 0,
-            per_second: float = 0, executor: Executor | str | None = None):
-        self.items, self.fn, self.parallel, self.retry, self.per_second = list(items), fn, parallel, retry, per_second
-        self.executor, self.errors = executor, []
+    items: Iterable
+    fn: Callable
+    parallel: int | None = None
+    retry: int = 0
+    per_second: float = 0
+    executor: Executor | str | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        job = working.get()
-        self.errors.clear()
+        job, items, self.errors = working.get(), list(self.items), []
         place = (job.run_id, job.step, job.calls) if job else None
         if job: job.calls += 1
-        given = self.executor = self.executor or (job and job.row["executor"]) or None
+        given: Any = self.executor or (job and job.row["executor"]) or None
+        self.executor = given
         width = self.parallel or (4 if given is None else 64)
         pool: Any = executor_at(given) if isinstance(given, str) else given
         digests = {at: hashlib.sha256(repr(item).encode(errors="replace")).hexdigest()[:16]
-            for at, item in enumerate(self.items)}
+            for at, item in enumerate(items)}
         kept = db.query("SELECT at, digest, value FROM items WHERE run=? AND step=? AND call=? AND error IS NULL",
             place) if place else []
         ready = {row["at"]: row["value"] for row in kept if row["digest"] == digests.get(row["at"])}
@@ -676,12 +685,12 @@ class each:
         working_on: dict[Future, int] = {}
         may_begin, give = 0.0, 0
         try:
-            while give < len(self.items):
+            while give < len(items):
                 while todo and len(working_on) < width and clock.monotonic() >= may_begin:
                     at = todo.popleft()
-                    working_on[self.submit(pool, self.items[at])] = at
+                    working_on[self.submit(pool, items[at])] = at
                     if self.per_second: may_begin = max(clock.monotonic(), may_begin) + 1 / self.per_second
-                if job: job.report(give + len(ready), len(self.items), "")
+                if job: job.report(give + len(ready), len(items), "")
                 if give in ready:
                     if (value := ready.pop(give)) is not None: yield load(value)
                     give += 1
@@ -696,12 +705,12 @@ class each:
                         tried[at] += 1
                         todo.append(at)
                         continue
-                    if error: self.errors.append((self.items[at], error))
+                    if error: self.errors.append((items[at], error))
                     else:
                         value = keep(future.result(),
                             f"runs/{job.run_id}/{job.step}-{at}" if job else f"artifacts/each-{at}")
                     ready[at] = value
-                    rows.append((at, digests[at], value, error and f"{clip(self.items[at], 100)}: {describe(error)}"))
+                    rows.append((at, digests[at], value, error and f"{clip(items[at], 100)}: {describe(error)}"))
                 if place and rows:
                     with db.transaction():
                         for row in rows:

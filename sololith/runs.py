@@ -8,13 +8,13 @@ A run's page asks for what is new since the version that it shows, and puts the 
 so what is typed elsewhere stays. Schedules go by the clock on the wall; one that was missed is caught up once.
 """
 import functools, json, re, sys, time as clock
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from collections.abc import Mapping
 from starlette.responses import Response, StreamingResponse
 from .base import *
-from .crud import BaseApp, address, form_again, menu, saving
+from .crud import BaseApp, address, alert, complaint, form_again, menu, saving
 from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
 from .forms import Sent, file_link, labelled, link_button, open_inside, picker, read_form
@@ -121,7 +121,7 @@ def add_page(made: Pipeline) -> None:
             and v.strip()), "")
         try: given = dict(json.loads(str(form.get("_given") or "{}")))
         except (TypeError, ValueError): given = {}  # the address bar and the form are anyone's to change
-        given = {n: v for n, v in given.items() if isinstance(v, str) and any(n in s.asked for s in made.steps.values())}
+        given = {n: v for n, v in given.items() if isinstance(v, str) and n in made.asked}
         run_id = start_run(made, given, title=title, goes=False)
         if first.asked or first.asks: answer_step(run_id, first.name, values)
         else: go_on(run_id)
@@ -135,7 +135,7 @@ def start_form(made: Pipeline, values: Any, problem: Problem | None = None) -> F
     "The first step's form, or a button where it asks nothing. What is known of later steps is handed on."
     first = next(iter(made.steps.values()), None)
     if not first: return Div(P("It has no steps yet."), cls="card")
-    later = {n: values[n] for n in values if any(n in s.asked for s in made.steps.values()) and n not in first.asked}
+    later = {n: values[n] for n in values if n in made.asked and n not in first.asked}
     return Form(*asked_form(first, {}, values, problem),
         Input(type="hidden", name="_given", value=values.get("_given") or json.dumps(later)),
         Div(Button("Start", cls="spins"), cls="actions"), cls="card", hx_post=f"/{made.name}", hx_target="this",
@@ -145,13 +145,14 @@ def start_form(made: Pipeline, values: Any, problem: Problem | None = None) -> F
 def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None) -> list[FT]:
     "A step's instruction and fields, with what was typed, known or is the default, and with what is wrong."
     parts, fields = [P(step.instruction)] if step.instruction else [], step.fields(values)
-    first = next(iter(problem.fields if problem and problem.fields else fields), "")
-    if problem and not problem.fields: parts.append(P(Strong(problem.what), " ", problem.fix, cls="error", role="alert"))
+    wrong = problem.fields if problem else {}
+    first = next(iter(wrong or fields), "")
+    if not wrong: parts.append(complaint(P, problem))
     for n, f in fields.items():
         value = (typed.getlist(n) if f.kind == "tags" and f.choices and hasattr(typed, "getlist") else typed.get(n)
             if n in typed else typed.get(f"_now.{n}", f.blank()))
         kept = value if isinstance(value, str) and f.kind == "file" else ""
-        parts.append(labelled(f, value, problem.fields.get(n, "") if problem else "", id=f"{step.name}-{n}",
+        parts.append(labelled(f, value, wrong.get(n, ""), id=f"{step.name}-{n}",
             autofocus=n == first, extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
     if any(f.kind == "file" for f in fields.values()):
         parts.append(ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent"))
@@ -257,7 +258,7 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
     inputs = answers_in(row.get("inputs"))
     if row.get("child"): parts.append(P(A("The run of this step", href=f"/runs/{row['child']}")))
     if row.get("error"):
-        parts += [P(row["error"], cls="error", role="alert"),
+        parts += [alert(P, row["error"]),
             Details(Summary("Traceback", cls="small"), Pre(row["details"] or "", tabindex="0"),
                 id=f"trace-{step.name}")]
     if status == "running" and job: parts.append(progress_bar(job))
@@ -272,7 +273,7 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
                 hx_target=f"#step-{step.name}", hx_swap="outerHTML", novalidate=True,
                 hx_encoding="multipart/form-data", hx_disabled_elt="find button"))
         except Exception as e:
-            parts.append(P(f"What it asks could not be worked out: {clip(e, 300)}", cls="error", role="alert"))
+            parts.append(alert(P, f"What it asks could not be worked out: {clip(e, 300)}"))
     elif inputs: parts.append(Small(said(inputs), cls="muted"))
     if status == "done" or row.get("is_stale") and row.get("value"):
         content = value_part(run["id"], step, row["value"], is_lazy=True)
@@ -483,10 +484,9 @@ class SchedulesApp(BaseApp):
 
     def columns(self) -> list[str]: return ["pipeline", "when", "next_at", "is_on"]
 
-    def form(self, *args: Any, **kwargs: Any) -> FT:
-        self.fields["pipeline"] = replace(self.table.fields["pipeline"], kind="choice")
-        self.fields["pipeline"].offer({name: made.title for name, made in all_pipelines().items()})
-        return super().form(*args, **kwargs)
+    def options(self, field: Field) -> list[tuple[Any, str]] | None:
+        if field.name != "pipeline": return super().options(field)
+        return [(name, made.title) for name, made in all_pipelines().items()]
 
     def unasked(self) -> set[str]: return {*super().unasked(), *self.readonly}
 

@@ -12,19 +12,10 @@ from collections.abc import Callable
 from .base import *
 from .cli import calling, verb
 from .fields import KINDS, sayable, value_of
-from .pipeline import Pipeline, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
+from .pipeline import answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
 from .pipeline import runs, start_run
 from .store import db, dumps
 from .values import artifact, load, rows_of
-
-
-def asked_by(made: Pipeline) -> dict[str, Any]:
-    "All that a pipeline asks for, its inner pipelines included, by name."
-    found: dict[str, Any] = {}
-    for step in made.steps.values():
-        asked = asked_by(step.work) if isinstance(step.work, Pipeline) else step.asked
-        found |= {n: f for n, f in asked.items() if n not in found and n not in step.piped}
-    return found
 
 
 @verb("run.fields", shared=True)
@@ -33,7 +24,7 @@ def run_fields(pipeline: str) -> dict:
     made = pipeline_of({"pipeline": pipeline})
     fields = [dict(name=n, kind=f.kind, help=f.help, noun=KINDS[f.kind].noun, is_required=f.is_required,
         choices=list(f.choices), default="" if f.is_required or callable(f.default) or f.blank() in (None, "", [])
-        else str(f.blank())) for n, f in asked_by(made).items()]
+        else str(f.blank())) for n, f in made.asked.items()]
     steps = "\n".join(f"  {step.name}: {step.instruction}" for step in made.steps.values())
     return {"title": made.title, "description": f"{made.description}\n\n{steps}", "fields": fields}
 
@@ -42,7 +33,7 @@ def run_fields(pipeline: str) -> dict:
 def run_start(pipeline: str, given: dict, executor: str, resume: int | None) -> int:
     "Start a run, or go on with one, with these answers; its id."
     made = pipeline_of({"pipeline": pipeline})
-    for n, field in asked_by(made).items():
+    for n, field in made.asked.items():
         if n in given and not field.options: given[n] = value_of(field, given[n])
     if resume is None: return start_run(made, given, is_unattended=True, executor=executor)
     row = open_run(resume)

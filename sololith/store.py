@@ -420,9 +420,10 @@ db = Database()
 
 
 class DataTable:
-    "MiniDataAPI over one table. Records are instances of its class with an `id`; a relation is the other one's id."
-    def __init__(self, record: type, name: str):
-        self.record, self.name, self.fields, self.fixed = record, name, fields_of(record), {}
+    """MiniDataAPI over one table, by default named after its record class in the plural. Records are instances of that
+    class with an `id`; a relation is the other one's id."""
+    def __init__(self, record: type, name: str = ""):
+        self.record, self.name, self.fields, self.fixed = record, name or plural(record.__name__), fields_of(record), {}
         self.ready_for: Any = None
         if not hasattr(record, "id"): setattr(record, "id", None)  # noqa: B010 (a record class says nothing of ids)
 
@@ -530,9 +531,7 @@ class DataTable:
         with db.transaction(): db.change(self.name, self.ready().row(record_id), None)
 
 
-def table(record: type, name: str = "") -> DataTable:
-    "The table of a record class, by default named after it in the plural."
-    return DataTable(record, name or plural(record.__name__))
+table = DataTable
 
 
 def plural(word: str) -> str:

@@ -184,8 +184,7 @@ def is_void(value: Any) -> bool:
 def show_rows(rows: Rows, at: str, params: Mapping[str, str]) -> FT:
     "A page of a table; with an address, its columns sort and its pages turn."
     sort = params.get("sort", "")
-    by = number(sort.lstrip("-")) if sort.lstrip("-").isdecimal() and number(sort.lstrip("-")) < len(
-        rows.names) else None
+    by = next((at for at in range(len(rows.names)) if str(at) == sort.lstrip("-")), None)
     page = min(max(1, number(params.get("page"))), max(1, -(-rows.count // ROWS)))
     start, end = (page - 1) * ROWS, min(page * ROWS, rows.count)
     def link_(text: str, label: str = "", **to: Any) -> FT:

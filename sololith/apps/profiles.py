@@ -43,8 +43,7 @@ def profile_switch():
     "The current profile, and a menu of the others."
     now, rows = store.get("profile"), profiles.rows(order_by="name", limit=30)
     if not rows: return None
-    current = next((row["name"] for row in rows if row["id"] == now),
-        profiles.label_of(now) if now in profiles else None)
+    current = profiles.label_of(now) if now in profiles else None
     return Details(Summary(current or "All profiles", role="button", cls="plain" if not current else "quiet",
         aria_label=f"Profile: {current or 'all'}"),
         Div(*[Button(name, Span("✓") if (i or None) == now else None, hx_post="/profiles/current",
