@@ -21,7 +21,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed
-from .fields import Field, clip, from_sql, number, to_sql, value_of
+from .fields import Field, clip, from_sql, number, to_sql, typed_values, value_of
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
 from .ui import commands, entry_item, head, icon, toast
@@ -609,15 +609,13 @@ class BaseApp:
         missing = [f"{f.name} is missing." for f in self.fields.values() if f.is_required and f.name not in filled]
         good, bad = [], []
         for line, row in rows:
-            values, wrong = {}, []
-            for column, name in mapping.items():
-                if row.get(column) in ("", None) and not self.fields[name].is_required: continue
-                try: values[name] = value_of(self.fields[name], row.get(column))
-                except Problem as e: wrong.append(str(e))
-            wrong += missing
+            given = {n: row.get(c) for c, n in mapping.items() if row.get(c) not in ("", None)
+                or self.fields[n].is_required}
+            try: values, why = typed_values(self.fields, given), missing
+            except Problem as e: why = [str(e), *missing]
             if None in row:
-                wrong = ["It has more cells than the first line has names.", "Put quotes around cells with commas."]
-            if wrong: bad.append((line, " ".join(wrong)))
+                why = ["It has more cells than the first line has names.", "Put quotes around cells with commas."]
+            if why: bad.append((line, " ".join(why)))
             else: good.append(values)
         return good, bad
 

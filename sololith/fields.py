@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 from .base import Problem, did_you_mean
 
@@ -177,6 +177,7 @@ def first_choice(field: Field) -> Any: return next((getattr(c, "value", c) for c
 def value_of(field: Field, value: Any) -> Any:
     """The value that `value` (text as typed, or typed already) stands for; empty text is None for an optional
     field, and the default elsewhere. Raises Problem, which names the field, the value and what would do."""
+    if hasattr(value, "filename"): raise Problem(f"{field.name} came as a file.", fix="Give text.")
     if isinstance(value, str):
         value = keepable(field, value if field.kind in ("long", "markdown", "json") else value.strip())
     if value is None or value == "" and not isinstance(value, JsonText):
@@ -197,6 +198,16 @@ def value_of(field: Field, value: Any) -> Any:
     if field.pattern and not re.fullmatch(field.pattern, str(result)):
         raise Problem(f"{field.name} is {clip(value)!r}.", fix=field.help or f"It has to match {field.pattern}.")
     return result
+
+
+def typed_values(fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    "The values that are given for fields, by name. Raises Problem (422) with all that is wrong."
+    values, wrong = {}, {}
+    for name, value in given.items():
+        try: values[name] = value_of(fields[name], value)
+        except Problem as e: wrong[name] = str(e)
+    if wrong: raise Problem(" ".join(wrong.values()), status=422, fields=wrong)
+    return values
 
 
 def keepable(field: Field, text: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Mapping
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
 from .base import *
-from .fields import KINDS, Field, JsonText, first_choice, value_of
+from .fields import KINDS, Field, JsonText, first_choice, typed_values
 
 SELECT_MOST = 200  # a relation to more records than this is searched for, not listed
 
@@ -100,20 +100,14 @@ def link_button(text: str, href: str, cls: str = "quiet", **attrs: Any) -> FT:
 def read_form(fields: Mapping[str, Field], form: Mapping[str, Any], only: Iterable[str] | None = None) -> dict:
     """The typed values of a sent form. A field that was not sent is left out, a switch that was not sent is off.
     Raises Problem (422) with every field that is wrong."""
-    values, wrong = {}, {}
+    given = {}
     for name in fields if only is None else only:
         field, value = fields[name], form.get(name)
         if field.kind == "bool": value = value or "off"
         if field.kind == "tags" and field.choices: value = getlist(form, name)
         if value is None or field.kind == "file" and not getattr(value, "filename", value): continue
-        try:
-            if isinstance(value, UploadFile):
-                if field.kind != "file": raise Problem(f"{name} came as a file.", fix="Give text.")
-                value = save_upload(value)
-            values[name] = value_of(field, value)
-        except Problem as e: wrong[name] = str(e)
-    if wrong: raise Problem(" ".join(wrong.values()), status=422, fields=wrong)
-    return values
+        given[name] = save_upload(value) if field.kind == "file" and isinstance(value, UploadFile) else value
+    return typed_values(fields, given)
 
 
 def schema_of(fields: Mapping[str, Field], description: str = "") -> dict:

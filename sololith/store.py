@@ -21,7 +21,7 @@ from typing import Any
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 import apsw
 from .base import Problem, did_you_mean, replacing
-from .fields import KINDS, Field, clip, fields_of, from_sql, to_sql, value_of
+from .fields import KINDS, Field, clip, fields_of, from_sql, to_sql, typed_values
 
 actor: ContextVar[str] = ContextVar("actor", default="person")  # person, model, pipeline, schedule, cli, mcp
 cause: ContextVar[str] = ContextVar("cause", default="")        # the turn, run, command or form behind a change
@@ -50,7 +50,10 @@ def quoted(name: str) -> str: return '"' + name.replace('"', '""') + '"'
 def dumps(value: Any) -> str: return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-class Damaged(Problem): "The database file is not whole. It is left as it is."
+class Damaged(Problem): "The database file is not whole."
+
+
+DAMAGE = (apsw.NotADBError, apsw.CorruptError)
 
 
 class Database:
@@ -81,13 +84,11 @@ class Database:
             self.writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             with self.writer: self.writer.execute(SCHEMA)
             self.reader = connect(path, apsw.SQLITE_OPEN_READONLY)
-        except (apsw.NotADBError, apsw.CorruptError) as e:
+        except apsw.Error as e:
             self.close()
-            raise Damaged(f"{path} is damaged: {clip(e, 200)}.",
-                fix="It is left as it is. `sololith restore` puts the newest good backup in its place and keeps "
-                "the damaged file beside it.") from e
-        except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.IOError, apsw.PermissionsError, apsw.FullError) as e:
-            self.close()
+            if isinstance(e, DAMAGE):
+                raise Damaged(f"{path} is damaged: {clip(e, 200)}.", fix="It is left as it is. `sololith restore` puts "
+                    "the newest good backup in its place and keeps the damaged file beside it.") from e
             raise Problem(f"{path} cannot be written to: {clip(e, 200)}.",
                 fix="Make the workspace writable, or give another.") from e
         self.columns.clear()
@@ -234,21 +235,19 @@ class Database:
 
     def last_id(self, app: str = "", record_id: int | None = None) -> int:
         "The id of the newest entry (of a record): its version."
-        if not app: return self.one("SELECT max(id) FROM journal") or 0
-        return self.one("SELECT max(id) FROM journal WHERE app=? AND record_id=?", [app, record_id]) or 0
+        where, args = ("app=? AND record_id=?", [app, record_id]) if app else ("1", [])
+        return self.one(f"SELECT max(id) FROM journal WHERE {where}", args) or 0
 
     def undo(self, entry_id: int | None = None, redo: bool = False) -> dict:
         """Take back an entry (with its parts), by default the newest one that still stands; the new entry.
         Raises Problem (409) where a record has changed since, and 404 where there is nothing to undo."""
         with self.transaction():
             standing = f"undone_by IS NULL AND part_of IS NULL AND verb {'=' if redo else '!='} 'undo'"
-            if entry_id is None: found = self.entries(standing, limit=1)
-            else: found = self.entries("id=?", [str(entry_id)])  # as text it may be of any size
-            if not found and entry_id is None:
-                raise Problem(f"There is nothing to {'redo' if redo else 'undo'}.", status=404)
-            if not found:
-                raise Problem(f"There is no journal entry {entry_id}.", fix="See `sololith journal`.", status=404)
-            entry = found[0]
+            args = [] if entry_id is None else [str(entry_id)]  # as text it may be of any size
+            entry = next(iter(self.entries("id=?" if args else standing, args, limit=1)), None)
+            if not entry:
+                raise Problem(f"There is no journal entry {entry_id}." if args
+                    else f"There is nothing to {'redo' if redo else 'undo'}.", fix="See `sololith journal`.", status=404)
             if entry["undone_by"]:
                 raise Problem(f"Entry {entry['id']} is undone already, by entry {entry['undone_by']}.",
                     fix="Undo that one to redo this.", status=409)
@@ -316,7 +315,7 @@ class Database:
         kinds = {n: "INTEGER" if f.kind == "choice" and not f.is_text else KINDS[f.kind].column
             for n, f in fields.items()}
         with self.transaction():
-            run, existing = self.execute, self.columns_of(app)
+            existing = self.columns_of(app)
             if existing and app not in self.numbers:
                 raise Problem(f"{app} is a table of Sololith's own.",
                     fix='Give another name: crud(Record, "other_name").')
@@ -325,14 +324,14 @@ class Database:
                     raise Problem(f"{app}.{n} is kept as {existing[n]}, and the new type wants {kind}.",
                         fix=f"Give the field another name (say {n}_2), and copy what you need: the old column "
                         "stays as it is.")
-            run(f"CREATE TABLE IF NOT EXISTS {quoted(app)} (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+            self.execute(f"CREATE TABLE IF NOT EXISTS {quoted(app)} (id INTEGER PRIMARY KEY AUTOINCREMENT)")
             for n, field in fields.items():
                 if n not in existing:
                     default = apsw.format_sql_value(to_sql(field, field.blank()))
-                    run(f"ALTER TABLE {quoted(app)} ADD COLUMN {quoted(n)} {quoted(kinds[n])} DEFAULT {default}")
+                    self.execute(f"ALTER TABLE {quoted(app)} ADD COLUMN {quoted(n)} {quoted(kinds[n])} DEFAULT {default}")
                 if field.kind == "relation" or n == "position":
-                    run(f"CREATE INDEX IF NOT EXISTS {quoted(f'{app}.{n}')} ON {quoted(app)}({quoted(n)})")
-            run("INSERT OR IGNORE INTO numbers(app) VALUES (?)", [app])
+                    self.execute(f"CREATE INDEX IF NOT EXISTS {quoted(f'{app}.{n}')} ON {quoted(app)}({quoted(n)})")
+            self.execute("INSERT OR IGNORE INTO numbers(app) VALUES (?)", [app])
             self.columns.pop(app, None)
             self.numbers[app] = self.one("SELECT id FROM numbers WHERE app=?", [app])
 
@@ -372,7 +371,7 @@ class Database:
             with contextlib.closing(connect(path, apsw.SQLITE_OPEN_READONLY)) as check:
                 quick_check(check)
                 check.execute("SELECT undone_by FROM journal LIMIT 1")
-        except (apsw.NotADBError, apsw.CorruptError) as e:
+        except DAMAGE as e:
             raise Damaged(f"{path} is damaged: {clip(e, 200)}.", fix="Choose another backup.") from e
         except apsw.Error as e:
             raise Problem(f"{path} is not a backup of a workspace: {clip(e, 200)}.",
@@ -442,14 +441,10 @@ class DataTable:
 
     def raw(self, values: dict[str, Any]) -> dict[str, Any]:
         "Typed or typed-in values as SQLite keeps them. Raises Problem with every field that is wrong."
-        wrong, result = {}, {}
-        for name, value in values.items():
+        for name in values:
             if name not in self.fields:
                 raise Problem(f"{self.name} has no field {name}.", fix=did_you_mean(name, self.fields))
-            try: result[name] = to_sql(self.fields[name], value_of(self.fields[name], value))
-            except Problem as e: wrong[name] = str(e)
-        if wrong: raise Problem(" ".join(wrong.values()), status=422, fields=wrong)
-        return result
+        return {n: to_sql(self.fields[n], value) for n, value in typed_values(self.fields, values).items()}
 
     def made(self, row: dict) -> Any:
         "A row as a record."
