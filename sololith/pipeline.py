@@ -248,13 +248,13 @@ def tell(run_id: int, *apps: str, **more: Any) -> None:
     broadcaster.publish({"apps": [f"run-{run_id}", *apps], **more})
 
 
-def start_run(made: Pipeline, given: Mapping[str, Any] | None = None, title: str = "", by: str = "",
-        parent: int | None = None, is_unattended: bool = False, executor: str = "", goes: bool = True) -> int:
+def start_run(made: Pipeline, given: Mapping[str, Any] | None = None, title: str = "", parent: int | None = None,
+        is_unattended: bool = False, executor: str = "", goes: bool = True) -> int:
     "Begin a run, with answers known beforehand; its id. With `is_unattended`, defaults are answers too."
     given = dict(given or {})
     named = title or next((clip(v) for v in given.values() if isinstance(v, str) and v.strip()), "")
     row = dict(title=named or f"{made.title}, {datetime.now():%-d %b %H:%M}", pipeline=made.name, status="running",
-        by=by or actor.get(), at=datetime.now().isoformat(" ", "seconds"), is_locked=0, parent=parent,
+        by=actor.get(), at=datetime.now().isoformat(" ", "seconds"), is_locked=0, parent=parent,
         given=answers_text(given), is_unattended=int(is_unattended), executor=executor)
     runs.ready()
     told = f"started “{clip(row['title'], 50)}” of {made.title}"

@@ -18,8 +18,9 @@ from .crud import BaseApp, address, alert, complaint, form_again, menu, saving
 from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
 from .forms import Sent, file_link, labelled, link_button, open_inside, picker, read_form
-from .pipeline import Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe, go_on, jobs
-from .pipeline import next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs, start_run
+from .pipeline import STOPPED, Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe
+from .pipeline import go_on, jobs, next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs
+from .pipeline import start_run
 from .store import actor, db
 from .ui import head, scripts, styles, when
 from .values import csv_of, load, plain_data, rows_of, show, show_as
@@ -202,17 +203,17 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     newest = max((row["version"] for row in rows.values()), default=0)
     made = all_pipelines().get(run["pipeline"])
     steps = list(made.steps.values()) if made else []
-    asking = next((s.name for s in steps if rows.get(s.name, {"status": ""})["status"] not in ("done", "skipped")
+    asking = next((s.name for s in steps if rows.get(s.name, NOT_YET)["status"] not in ("done", "skipped")
         or rows[s.name]["is_stale"]), "")
     act = functools.partial(act_button, run_id)
-    buttons = [act("cancel", "Cancel", cls="quiet")] if job else [act("retry",
-        "Retry")] if run["status"] in ("failed", "interrupted", "cancelled") and not run["is_locked"] else []
+    button = act("cancel", "Cancel", cls="quiet") if job else act("retry",
+        "Retry") if run["status"] in STOPPED and not run["is_locked"] else None
     facts = Div(Span(said_status(run["status"]), cls=f"chip status-{run['status']}"),
         Span("locked", cls="chip") if run["is_locked"] else None,
         A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]),
         Small(f"by {run['by']}, ", when(datetime.fromisoformat(run["at"]).astimezone().isoformat()), cls="muted"),
         A("part of another run", href=f"/runs/{run['parent']}", cls="small") if run["parent"] else None,
-        Span(cls="grow"), *buttons, cls="row")
+        Span(cls="grow"), button, cls="row")
     missing = None if made else P(
         f"The pipeline {run['pipeline']} is not loaded: this run can be read, but not go on.", cls="error")
     # it stays the same element, with the same attributes: what is told while it asks makes it ask once more
@@ -222,9 +223,9 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     if not made: steps = [Step(n, None, [], {}, {}) for n in rows]
     cards = []
     for at, step in enumerate(steps):
-        row = rows.get(step.name, {"version": 0, "status": "waiting"})
+        row = rows.get(step.name, NOT_YET)
         if since is None or row["version"] > since or row["status"] == "running":
-            card = step_card(run, step, at + 1, row, rows, job, step.name == asking, len(steps) <= FEW)
+            card = step_card(run, steps, at, rows, step.name == asking)
             if since is not None: card.attrs["hx-swap-oob"] = "morph"
             cards.append(card)
     return [region, *cards]
@@ -233,15 +234,20 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
 def said_status(status: str) -> str: return {"waiting": "needs you"}.get(status, status)
 
 
-def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | None, is_asking: bool,
-        is_whole: bool, problem: Problem | None = None, typed: Any = None, is_revised: bool = False) -> FT:
+NOT_YET = {"version": 0, "status": "waiting"}  # the row of a step that has none
+
+
+def step_card(run: dict, steps: list[Step], at: int, rows: dict, is_asking: bool, problem: Problem | None = None,
+        typed: Any = None, is_revised: bool = False) -> FT:
     "One step of a run: what it is for, what it asks or gave, how long it took, and what can be done about it."
+    step, job = steps[at], jobs.get(run["id"])
+    row = rows.get(step.name, NOT_YET)
     url, status, may = f"/runs/{run['id']}", row["status"], not run["is_locked"] and step.work is not None
     act = functools.partial(act_button, run["id"], step=step.name, cls="plain small")
-    is_open = may and (is_revised or is_asking and row["status"] in ("waiting", "failed")
-        and (step.asked or step.asks) and not (row["status"] == "waiting" and row.get("is_answered")))
+    is_open = may and (is_revised or is_asking and (step.asked or step.asks)
+        and (status == "failed" or status == "waiting" and not row.get("is_answered")))
     mark = {"running": "", "done": "✓", "skipped": "–", "failed": "!", "interrupted": "!",
-        "cancelled": "×"}.get(status, str(at))
+        "cancelled": "×"}.get(status, str(at + 1))
     tools = []
     if may and status in ("done", "skipped", "failed", "cancelled") and not is_open:
         if step.asked:
@@ -277,8 +283,8 @@ def step_card(run: dict, step: Step, at: int, row: dict, rows: dict, job: Job | 
     elif inputs: parts.append(Small(said(inputs), cls="muted"))
     if status == "done" or row.get("is_stale") and row.get("value"):
         content = value_part(run["id"], step, row["value"], is_lazy=True)
-        is_short = len(row["value"] or "") < 100
-        parts.append(content if is_whole or is_short or [*rows][-1] == step.name else Details(Summary("Value"), content))
+        is_whole = len(steps) <= FEW or len(row["value"] or "") < 100 or [*rows][-1] == step.name
+        parts.append(content if is_whole else Details(Summary("Value"), content))
     if failed := db.query("SELECT error FROM items WHERE run=? AND step=? AND error IS NOT NULL LIMIT 20",
             [run["id"], step.name]) if status != "waiting" else []:
         count = db.one("SELECT count(*) FROM items WHERE run=? AND step=? AND error IS NOT NULL", [run["id"], step.name])
@@ -309,7 +315,7 @@ def progress_bar(job: Job) -> FT:
     return Div(bar, Small(" · ".join(filter(None, facts)) or "At work …", cls="muted number"))
 
 
-def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False, params: Mapping[str, str] = {}) -> FT:
+def value_part(run_id: int, step: Step, kept: str | None, is_lazy: bool = False, params: Mapping = {}) -> FT:
     "What a step gave. A large value is asked for by itself, so that the page is there at once."
     url = f"/runs/{run_id}/value/{step.name}"
     if is_lazy and kept and kept.startswith("file:"):
@@ -358,14 +364,9 @@ def revise_get(run_id: int, name: str): return revised(run_id, name)
 def revised(run_id: int, name: str, problem: Problem | None = None, typed: Any = None) -> FT:
     "A step's card with its form open."
     run = runs.row(run_id)
-    steps = list(pipeline_of(run).steps.values())
-    at = next((n for n, s in enumerate(steps) if s.name == name), None)
-    if at is None:
-        raise Problem(f"There is no step {clip(name)}.", fix=did_you_mean(name, [s.name for s in steps]),
-            status=404)
-    rows = rows_of_run(run["id"])
-    return step_card(run, steps[at], at + 1, rows.get(name, {"version": 0, "status": "waiting"}), rows, None, False,
-        True, problem, typed, is_revised=True)
+    steps = pipeline_of(run).steps
+    if name not in steps: raise Problem(f"There is no step {clip(name)}.", fix=did_you_mean(name, steps), status=404)
+    return step_card(run, [*steps.values()], [*steps].index(name), rows_of_run(run_id), False, problem, typed, True)
 
 
 @rt("/runs/{run_id:int}/steps/{name}", methods=["POST"])
@@ -379,10 +380,9 @@ def answer_post(run_id: int, name: str, form: Sent):
     except Problem as e:
         if e.status == 409: raise
         return form_again(e, revised(run_id, name, e, form))
-    region, *cards = run_live(run_id, 0)
-    region.attrs["hx-swap-oob"] = "morph"
-    for card in cards:
-        if card.attrs["id"] == f"step-{name}": del card.attrs["hx-swap-oob"]  # this one takes the place of the form
+    region, *cards = run_live(run_id)
+    for part in (region, *cards):  # but for this step's card, which takes the place of the form
+        if part.attrs["id"] != f"step-{name}": part.attrs["hx-swap-oob"] = "morph"
     return region, *cards
 
 
@@ -525,8 +525,7 @@ def run_due() -> None:
         try:
             with db.transaction():
                 put_off(next_time(row["when"], now))
-                run_id = start_run(made, json.loads(row["given"] or "null") or {}, by="schedule",
-                    is_unattended=True, goes=False)
+                run_id = start_run(made, json.loads(row["given"] or "null"), is_unattended=True, goes=False)
             go_on(run_id)
         except (Problem, TypeError, ValueError) as e:  # the others are due all the same
             put_off(now + timedelta(hours=1))

@@ -13,7 +13,7 @@ transaction. It goes by what the file says of its columns, so undo also works fo
 share one connection and a lock; reads outside a transaction use a second one and never wait. A transaction may not
 contain `await`. The journal is append-only: triggers refuse anything else.
 """
-import asyncio, contextlib, json, os, re, threading
+import asyncio, contextlib, copy, json, os, re, threading
 from contextvars import ContextVar
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
@@ -435,8 +435,8 @@ class DataTable:
 
     def xtra(self, **fixed: Any) -> "DataTable":
         "This table, limited to records with these values, which are also given to new ones. Leaves this one as it is."
-        limited = object.__new__(DataTable)
-        limited.__dict__ |= self.__dict__ | {"fixed": self.fixed | self.raw(fixed)}
+        limited = copy.copy(self)
+        limited.fixed = self.fixed | self.raw(fixed)
         return limited
 
     def raw(self, values: dict[str, Any]) -> dict[str, Any]:
