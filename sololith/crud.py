@@ -25,7 +25,7 @@ from .fields import Field, clip, from_sql, number, to_sql, typed_values, value_o
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
 from .ui import commands, entry_item, head, icon, toast
-from .values import harmless, is_formula, show_as
+from .values import harmless, is_formula, show, show_as
 
 PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
@@ -585,9 +585,7 @@ class BaseApp:
         if bad:
             problem = Problem(f"{len(bad):,} of {len(rows):,} rows do not fit.",
                 fix="Nothing is imported until all do: mend the file, or leave a column out.")
-            why = [Tr(Td(line, cls="number tight"), Td(reason)) for line, reason in bad[:200]]
-            verdict = Div(complaint(P, problem), Div(Table(Thead(Tr(Th("Line"), Th("Why"))), Tbody(*why)), cls="table"),
-                P(f"… and {len(bad) - 200:,} more.") if bad[200:] else None)
+            verdict = Div(complaint(P, problem), show([dict(Line=line, Why=why) for line, why in bad]))
         return Form(H2("Which column is which?"),
             Div(Table(Thead(Tr(*pickers)),
                 Tbody(*[Tr(*[Td(clip(row.get(c, ""), 60)) for c in names]) for _, row in rows[:5]])), cls="table"),

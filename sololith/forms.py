@@ -8,7 +8,7 @@
 What was typed is kept after an error: pass the form itself as the values.
 """
 import contextlib, json, mimetypes, os, re, secrets, shutil, stat
-from typing import Any
+from typing import IO, Any
 from collections.abc import Generator, Iterable, Mapping
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response, StreamingResponse
@@ -145,15 +145,21 @@ def save_upload(upload: UploadFile) -> str:
     if not dot: stem, ending = ending, "bin"
     clean = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "file"
     name = f"{clean}-{secrets.token_hex(4)}.{re.sub(r'[^a-z0-9]', '', ending.lower())[:8] or 'bin'}"
+    write_file(home.files / name, upload.file)
+    return name
+
+
+def write_file(path: Path, source: IO[bytes]) -> None:
+    "Put a file in its place, whole or not at all."
     try:
-        with replacing(home.files / name) as part, open(part, "xb") as out:
-            shutil.copyfileobj(upload.file, out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("xb") as out:
+            shutil.copyfileobj(source, out)
             out.flush()
             os.fsync(out.fileno())
     except OSError as e:
-        raise Problem(f"The upload could not be kept: {e.strerror}.", fix="Free some space and try again.",
+        raise Problem(f"{path.name} could not be kept: {e.strerror}.", fix="Free some space and try again.",
             status=507) from e
-    return name
 
 
 @contextlib.contextmanager

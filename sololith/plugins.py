@@ -19,7 +19,7 @@ from .base import *
 from .events import broadcaster, changed
 from .fields import clip
 from .forms import Sent
-from .pipeline import end_thread, in_thread
+from .pipeline import describe, end_thread, in_thread
 from .ui import broken_links, head
 
 SECONDS = 8          # that a plugin may take to load
@@ -214,7 +214,7 @@ def explained(error: BaseException, path: Path) -> Problem:
         case SystemExit(): what, fix = "it asks to exit.", "Take sys.exit() out."
         case Problem(): what, fix = error.what, error.fix
         case _:
-            what = f"{traceback.format_exception_only(error)[-1].strip()}."
+            what = f"{describe(error)}."
             fix = "Mend the file and save it: it is loaded again at once."
     shown = traceback.format_exception(error)
     return Problem(f"line {line}: {what}" if line else what, fix,

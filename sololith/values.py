@@ -9,7 +9,7 @@
 Plain data is kept as JSON, with dates, decimals and paths marked; all else is pickled, and unpickled only where its
 hash is the one in the database. A figure is kept as the picture it makes. What cannot be kept is a Problem.
 """
-import base64, csv, hashlib, io, itertools, json, os, pickle, secrets
+import base64, csv, hashlib, io, itertools, json, pickle, secrets
 from dataclasses import dataclass, fields as dataclass_fields, is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from .base import *
 from .fields import clip, number, sayable
-from .forms import file_link
+from .forms import file_link, write_file
 from .ui import markdown
 
 INLINE = 64_000   # characters of a value that stay in the database; a longer one becomes a file
@@ -67,7 +67,7 @@ def keep(value: Any, place: str) -> str:
                 fix="Return text, numbers, dates, lists, dicts, a dataclass, a table, a figure or bytes.") from e
     if len(data) <= INLINE: return f"{kind}:{data.decode() if kind == 'json' else base64.b64encode(data).decode()}"
     digest = hashlib.sha256(data).hexdigest()
-    write_file(path := home.files / f"{place}-{digest[:12]}.{kind}", data)
+    write_file(path := home.files / f"{place}-{digest[:12]}.{kind}", io.BytesIO(data))
     return f"file:{digest}:{path.relative_to(home.files)}"
 
 
@@ -88,23 +88,11 @@ def load(kept: str) -> Any:
         raise Problem(f"The value cannot be read: {clip(e, 120)}.", fix="Is what it was made with installed?") from e
 
 
-def write_file(path: Path, data: bytes) -> None:
-    "Put a file in its place, whole or not at all."
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as e:
-        raise Problem(f"{path.name} could not be written: {e.strerror}.", fix="Free some space.", status=507) from e
-
-
 def artifact(name: str, data: bytes | str) -> str:
     "Keep `data` as a file in files/artifacts/: its name there, which a step returns as a File."
     stem, _, ending = Path(name).name.rpartition(".")
     made = f"artifacts/{stem or ending}-{secrets.token_hex(4)}{f'.{ending}' if stem else ''}"
-    write_file(home.files / made, data.encode() if isinstance(data, str) else data)
+    write_file(home.files / made, io.BytesIO(data.encode() if isinstance(data, str) else data))
     return made
 
 
