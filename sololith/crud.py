@@ -106,12 +106,13 @@ class BaseApp:
     def move(self, record_id: int, after: int | None, before: int | None) -> int | None:
         "Put a record between two others (None: the end); the journal entry that takes it back, if it moved."
         with db.transaction():
-            low, high = (self.table.row(other)["position"] if other else None for other in (after, before))
+            ends: list[Any] = [self.table.row(other)["position"] if other else None for other in (after, before)]
+            low, high = ends
             if low is None and high is None: return None
-            row = self.table.row(record_id)
+            low, high = high - 2 * GAP if low is None else low, low + 2 * GAP if high is None else high
+            row, position = self.table.row(record_id), (low + high) // 2
             told = f"moved {self.label(row)}"
-            position = (high or 0) - GAP if low is None else low + GAP if high is None else (low + high) // 2
-            if low is None or high is None or low < position < high:
+            if low < position < high:
                 return db.change(self.name, row, {"position": position}, summary=told).get("id")
             order = [r["id"] for r in self.rows(order_by="position, id", select="id") if r["id"] != record_id]
             order.insert(order.index(before), record_id)
@@ -131,7 +132,7 @@ class BaseApp:
     def find(self, text: str) -> int | None:
         "The id of a record by its number or exact name."
         if text.isdecimal(): return number(text) if number(text) in self else None
-        name = next((n for n, kind in db.columns_of(self.ready().name).items() if kind == "TEXT"), "")
+        name = next((n for n, f in self.fields.items() if f.is_text), "")
         found = self.rows(f"{quoted(name)} = ? COLLATE NOCASE", [text], limit=2, select="id") if name else []
         return found[0]["id"] if len(found) == 1 else None
 
@@ -243,7 +244,7 @@ class BaseApp:
                 target = target_of(field)
                 label = (target.labels([value]) if labels is None else labels).get(value)
                 return A(label, href=f"{target.url}/{value}") if label else Span("(deleted)", cls="muted")
-            case "choice": return Span(as_text(field, value).replace("_", " "), cls=f"chip {field.name}-{value}")
+            case "choice": return Span(field.called(as_text(field, value)), cls=f"chip {field.name}-{value}")
             case "markdown" | "long" | "json" if value and not wide: return clip(value, 120)
         return show_as(field.kind, value)
 

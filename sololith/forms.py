@@ -153,7 +153,7 @@ def write_file(path: Path, source: IO[bytes]) -> None:
     "Put a file in its place, whole or not at all."
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("xb") as out:
+        with replacing(path) as part, part.open("wb") as out:
             shutil.copyfileobj(source, out)
             out.flush()
             os.fsync(out.fileno())

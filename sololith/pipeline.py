@@ -103,7 +103,7 @@ class Step:
         for name, field in self.asked.items():
             made[name] = field = replace(field)
             if field.options: field.offer(call(field.options, values))
-            if callable(default := field.default) and inspect.isfunction(default): field.default = call(default, values)
+            if inspect.isfunction(field.default): field.default = call(field.default, values)
         return made
 
 
@@ -234,10 +234,10 @@ def rows_of_run(run_id: int) -> dict[str, dict]:
 
 def write_step(run_id: int, name: str, **values: Any) -> None:
     "Write some columns of a step's row, under a new version."
-    db.execute(f"""INSERT INTO steps (run, name, version, {', '.join(values)}) VALUES (?1, ?2,
-        (SELECT coalesce(max(version), 0) + 1 FROM steps WHERE run=?1), {', '.join(f'?{n + 3}' for n in range(len(values)))})
-        ON CONFLICT (run, name) DO UPDATE SET version=excluded.version, {', '.join(f'{n}=excluded.{n}' for n in values)}""",
-        [run_id, name, *values.values()])
+    with db.transaction():
+        db.execute("INSERT OR IGNORE INTO steps (run, name, version) VALUES (?, ?, 0)", [run_id, name])
+        db.execute(f"UPDATE steps SET {', '.join(f'{n}=?' for n in values)}, version=(SELECT max(version) + 1 FROM steps "
+            "WHERE run=?) WHERE run=? AND name=?", [*values.values(), run_id, run_id, name])
 
 
 def set_status(run_id: int, status: str) -> None: db.execute("UPDATE runs SET status=? WHERE id=?", [status, run_id])
@@ -253,12 +253,12 @@ def start_run(made: Pipeline, given: Mapping[str, Any] | None = None, title: str
     "Begin a run, with answers known beforehand; its id. With `is_unattended`, defaults are answers too."
     given = dict(given or {})
     named = title or next((clip(v) for v in given.values() if isinstance(v, str) and v.strip()), "")
-    row = dict(title=named or f"{made.title}, {datetime.now():%-d %b %H:%M}", pipeline=made.name, status="running",
-        by=actor.get(), at=datetime.now().isoformat(" ", "seconds"), is_locked=0, parent=parent,
-        given=answers_text(given), is_unattended=int(is_unattended), executor=executor)
+    row = dict(title=named or f"{made.title}, {datetime.now():%-d %b %H:%M}", pipeline=made.name, by=actor.get(),
+        at=datetime.now().isoformat(" ", "seconds"), parent=parent, given=answers_text(given),
+        is_unattended=int(is_unattended), executor=executor)
     runs.ready()
     told = f"started “{clip(row['title'], 50)}” of {made.title}"
-    run_id = db.change("runs", None, {"id": None} | row, "insert", told)["record_id"]
+    run_id = db.change("runs", None, row, "insert", told)["record_id"]
     if goes: go_on(run_id)
     return run_id
 
@@ -283,37 +283,23 @@ def answers_text(values: Mapping[str, Any]) -> str:
 def answers_in(text: str | None) -> dict[str, Any]: return json.loads(text or "{}", object_hook=unmarked)
 
 
-def answer_step(run_id: int, name: str, values: Mapping[str, Any], version: int | None = None) -> None:
-    "Answer what a step asks, for the first time or anew, and go on. `version`: of the row that the person saw."
+def answer_step(run_id: int, name: str, values: Mapping[str, Any] | None = None, version: int | None = None) -> None:
+    """Answer what a step asks, for the first time or anew (without `values`: as it was answered), and go on from there.
+    What the steps below gave is kept until they have run again; approvals are asked for anew. `version`: of the row that
+    the person saw."""
+    steps = pipeline_of(open_run(run_id)).steps
+    if name not in steps: raise Problem(f"There is no step {clip(name)}.", fix=did_you_mean(name, steps), status=404)
     with db.transaction():
-        row = rows_of_run(run_id).get(name)
-        if version is not None and version != (row["version"] if row else 0):
-            raise Problem("This step has moved on meanwhile, perhaps in another tab.", fix="Look at it again.",
-                status=409)
-        write_step(run_id, name, inputs=answers_text(values), is_answered=1)
-        redo(run_id, name)
-    go_on(run_id)
-
-
-def redo(run_id: int, name: str) -> None:
-    "Have a step and all below it run again: what they gave is kept until then; approvals are asked for anew."
-    run = open_run(run_id)
-    names = list(pipeline_of(run).steps)
-    if name not in names:
-        raise Problem(f"{run['pipeline']} has no step {clip(name)}.", fix=did_you_mean(name, names), status=404)
-    with db.transaction():
-        write_step(run_id, name, status="waiting", error=None, details=None, is_stale=0, child=None)
         rows = rows_of_run(run_id)
-        for n in names[names.index(name):]:
+        if version is not None and version != (rows[name]["version"] if name in rows else 0):
+            raise Problem("This step has moved on meanwhile, perhaps in another tab.", fix="Look at it again.", status=409)
+        answers = {} if values is None else dict(inputs=answers_text(values), is_answered=1)
+        write_step(run_id, name, status="waiting", error=None, details=None, is_stale=0, child=None, **answers)
+        for n in [*steps][[*steps].index(name):]:
             db.execute("DELETE FROM items WHERE run=? AND step=?", [run_id, n])
             if n == name or n not in rows: continue
             write_step(run_id, n, is_stale=1, status="done" if rows[n]["status"] == "done" else "waiting",
-                is_answered=rows[n]["is_answered"] and not pipeline_of(run).steps[n].asks)
-
-
-def rerun_from(run_id: int, name: str) -> None:
-    "Run a step and all below it again, with the answers they had."
-    redo(run_id, name)
+                is_answered=rows[n]["is_answered"] and not steps[n].asks)
     go_on(run_id)
 
 
@@ -366,7 +352,7 @@ def copy_run(run_id: int) -> int:
 
 
 def recover() -> None:
-    "After a start: what was at work when the process ended is interrupted."
+    "After a start: the tables, and what was at work when the process ended."
     runs.ready()
     db.execute(f"""{SCHEMA_OF_STEPS}
         CREATE INDEX IF NOT EXISTS runs_pipeline ON runs(pipeline, id);
@@ -407,7 +393,7 @@ class Earlier(Mapping):
 
 
 class Job:
-    "A run at work: one thread that goes from step to step, and another for each attempt at a step."
+    "A run at work."
     def __init__(self, run_id: int):
         self.run_id, self.row, self.step = run_id, runs.row(run_id), ""
         self.pipeline = pipeline_of(self.row)
@@ -726,9 +712,9 @@ class each:
 
     def submit(self, pool: Any, item: Any) -> Future:
         "Threads of ours know which step they work for; other executors are sent the function alone."
-        work = [self.fn] if not inspect.iscoroutinefunction(self.fn) else [run_async, self.fn]
-        if isinstance(self.executor, str): return pool.submit(by_value(*work), item)
-        return pool.submit(*work, item) if pool else in_thread(*work, item)[0]
+        work = functools.partial(run_async, self.fn) if inspect.iscoroutinefunction(self.fn) else self.fn
+        if isinstance(self.executor, str): return pool.submit(lambda item: work(item), item)  # pickled by value
+        return pool.submit(work, item) if pool else in_thread(work, item)[0]
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         items, end = iter(self), object()
@@ -736,7 +722,6 @@ class each:
 
 
 def run_async(fn: Callable, item: Any) -> Any: return asyncio.run(fn(item))
-def by_value(*work: Callable) -> Callable: return lambda item: work[0](*work[1:], item)  # pickle finds no lambda by a name
 
 
 def executor_at(address: str) -> Any:

@@ -19,12 +19,12 @@ from .events import changed
 from .fields import Field, Help, Json, clip, number, sayable
 from .forms import Sent, file_link, labelled, link_button, open_inside, picker, read_form
 from .pipeline import STOPPED, Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe
-from .pipeline import go_on, jobs, next_time, on_pipeline, open_run, pipeline_of, rerun_from, retry_run, rows_of_run, runs
-from .pipeline import start_run
+from .pipeline import go_on, jobs, next_time, on_pipeline, open_run, pipeline_of, retry_run, rows_of_run, runs, start_run
 from .store import actor, db
 from .ui import head, scripts, styles, when
 from .values import csv_of, load, plain_data, rows_of, show, show_as
 
+SENT = ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent")  # how much of an upload has been
 FEW = 12  # steps up to which each that is done shows itself whole
 styles.append("""
 #steps { gap: .75rem }
@@ -90,11 +90,12 @@ class RunsApp(BaseApp):
     def value(self, record: Any, field: Field, *args: Any, **kwargs: Any) -> Any:
         made = all_pipelines().get(record.pipeline)
         if field.name == "pipeline" and made: return A(made.title, href=f"/{made.name}")
-        shown = super().value(record, field, *args, **kwargs)
-        return Span(said_status(record.status), cls=shown.attrs["class"]) if field.name == "status" else shown
+        return super().value(record, field, *args, **kwargs)
 
 
 runs_app = RunsApp()
+runs_app.fields["status"].names = {"waiting": "needs you"}
+said_status = runs_app.fields["status"].called
 
 
 # ─── a pipeline's page ───
@@ -124,8 +125,7 @@ def add_page(made: Pipeline) -> None:
         except (TypeError, ValueError): given = {}  # the address bar and the form are anyone's to change
         given = {n: v for n, v in given.items() if isinstance(v, str) and n in made.asked}
         run_id = start_run(made, given, title=title, goes=False)
-        if first.asked or first.asks: answer_step(run_id, first.name, values)
-        else: go_on(run_id)
+        answer_step(run_id, first.name, values)
         return HtmxResponseHeaders(redirect=f"/runs/{run_id}"), ""
 
 
@@ -137,13 +137,12 @@ def start_form(made: Pipeline, values: Any, problem: Problem | None = None) -> F
     first = next(iter(made.steps.values()), None)
     if not first: return Div(P("It has no steps yet."), cls="card")
     later = {n: values[n] for n in values if n in made.asked and n not in first.asked}
-    return Form(*asked_form(first, {}, values, problem),
+    return asked_form(first, {}, values, problem,
         Input(type="hidden", name="_given", value=values.get("_given") or json.dumps(later)),
-        Div(Button("Start", cls="spins"), cls="actions"), cls="card", hx_post=f"/{made.name}", hx_target="this",
-        hx_swap="outerHTML", novalidate=True, hx_encoding="multipart/form-data", hx_disabled_elt="find button")
+        Div(Button("Start", cls="spins"), cls="actions"), cls="card", hx_post=f"/{made.name}", hx_target="this")
 
 
-def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None) -> list[FT]:
+def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None, *foot: FT, **attrs: Any) -> FT:
     "A step's instruction and fields, with what was typed, known or is the default, and with what is wrong."
     parts, fields = [P(step.instruction)] if step.instruction else [], step.fields(values)
     wrong = problem.fields if problem else {}
@@ -156,8 +155,9 @@ def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None)
         parts.append(labelled(f, value, wrong.get(n, ""), id=f"{step.name}-{n}",
             autofocus=n == first, extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
     if any(f.kind == "file" for f in fields.values()):
-        parts.append(ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent"))
-    return parts
+        parts.append(SENT)
+    return Form(*parts, *foot, hx_swap="outerHTML", novalidate=True, hx_encoding="multipart/form-data",
+        hx_disabled_elt="find button", **attrs)
 
 
 def answers_of(fields: Mapping, form: Any) -> dict[str, Any]:
@@ -231,9 +231,6 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     return [region, *cards]
 
 
-def said_status(status: str) -> str: return {"waiting": "needs you"}.get(status, status)
-
-
 NOT_YET = {"version": 0, "status": "waiting"}  # the row of a step that has none
 
 
@@ -270,14 +267,12 @@ def step_card(run: dict, steps: list[Step], at: int, rows: dict, is_asking: bool
     if status == "running" and job: parts.append(progress_bar(job))
     if is_open:
         try:
-            parts.append(Form(*asked_form(step, Earlier(rows),
-                {**inputs, **(answers_in(run["given"]) if not inputs else {})} if typed is None else typed,
-                problem), Input(type="hidden", name="_version", value=row["version"]),
+            parts.append(asked_form(step, Earlier(rows), typed or inputs or answers_in(run["given"]), problem,
+                Input(type="hidden", name="_version", value=row["version"]),
                 Div(link_button("Leave it", url) if is_revised else None,
                     Button("Approve" if step.asks and not step.asked else "Continue", cls="spins",
                         autofocus=not step.asked), cls="actions"), hx_post=f"{url}/steps/{step.name}",
-                hx_target=f"#step-{step.name}", hx_swap="outerHTML", novalidate=True,
-                hx_encoding="multipart/form-data", hx_disabled_elt="find button"))
+                hx_target=f"#step-{step.name}"))
         except Exception as e:
             parts.append(alert(P, f"What it asks could not be worked out: {clip(e, 300)}"))
     elif inputs: parts.append(Small(said(inputs), cls="muted"))
@@ -391,7 +386,7 @@ def act_post(run_id: int, form: Sent):
     match act := str(form.get("act")):
         case "cancel": cancel_run(run_id)
         case "retry": retry_run(run_id)
-        case "rerun": rerun_from(run_id, str(form.get("step")))
+        case "rerun": answer_step(run_id, str(form.get("step")))
         case "lock" | "unlock":
             runs.update(id=run_id, is_locked=act == "lock")
             return HtmxResponseHeaders(refresh="true"), ""
@@ -457,8 +452,7 @@ async def compare_get(req: Request, run_id: int):
 @header
 def jobs_badge():
     "What is at work, and what was begun by itself and now needs the person."
-    needing = db.one("SELECT count(*) FROM runs WHERE status='waiting' AND by != 'person'") if db.columns_of(
-        "runs") else 0
+    needing = db.one("SELECT count(*) FROM runs WHERE status='waiting' AND by != 'person'")
     facts = ((len(jobs), "at work", "running"), (needing, "needs you" if needing == 1 else "need you", "waiting"))
     return Span(*[A(n, Span(f" {text}"), aria_label=f"{n} {text}", href=f"/runs?f.status={status}",
         cls=f"chip status-{status}") for n, text, status in facts if n], cls="row")

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from .base import *
 from .cli import calling, verb
 from .fields import KINDS, sayable, value_of
-from .pipeline import answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
+from .pipeline import answers_in, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
 from .pipeline import runs, start_run
-from .store import db, dumps
+from .store import db
 from .values import artifact, load, rows_of
 
 
@@ -40,17 +40,16 @@ def run_start(pipeline: str, given: dict, executor: str, resume: int | None) -> 
     if row["pipeline"] != pipeline:
         raise Problem(f"Run {resume} is one of {row['pipeline']}.", fix=f"sololith run {row['pipeline']}")
     db.execute("UPDATE runs SET given=?, is_unattended=1, executor=? WHERE id=?",
-        [dumps(json.loads(row["given"] or "{}") | json.loads(answers_text(given))), executor or row["executor"], resume])
+        [answers_text(answers_in(row["given"]) | given), executor or row["executor"], resume])
     (retry_run if row["status"] != "waiting" else go_on)(resume)
     return resume
 
 
 @verb("run.cancel", shared=True)
 def run_cancel(run: int) -> None:
+    job = jobs.get(run)
     cancel_run(run)
-    for _ in range(200):  # the process may end with us
-        if run not in jobs: break
-        clock.sleep(0.01)
+    if job: job.thread.join(2)  # the process may end with us
 
 
 @verb("run.state", shared=True)
@@ -67,10 +66,9 @@ def run_state(run: int, seen: dict[str, int]) -> dict:
         dropped = int(gone[1].replace(",", "")) if gone else 0
         new[name], seen[name] = lines[max(0, seen.get(name, 0) - dropped):], dropped + len(lines)
     at = next((r for r in rows.values() if r["status"] not in ("done", "skipped")), None)
-    state = {"status": "running" if job else runs.row(run)["status"],
-        "step": job.step if job else at and at["name"], "logs": new, "seen": seen, "at": job.at if job else 0,
-        "total": job.total if job else 0, "what": job.what if job else "", "error": at and at["error"]}
-    return state
+    progress = dict(at=job.at, total=job.total, what=job.what) if job else dict(at=0, total=0, what="")
+    return progress | {"status": "running" if job else runs.row(run)["status"], "logs": new, "seen": seen,
+        "step": job.step if job else at and at["name"], "error": at and at["error"]}
 
 
 @verb("run.value", shared=True)

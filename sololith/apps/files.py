@@ -5,8 +5,7 @@ styles.append("""
 .drop { position: relative; border: 1px dashed var(--edge); border-radius: .7rem; margin-bottom: 1rem;
   text-align: center; label { margin: 0; padding: 1rem } svg { margin-right: .5rem }
   input { position: absolute; inset: 0; height: 100%; width: 100%; opacity: 0; cursor: pointer }
-  &:is(:hover, .over) { border-color: var(--accent) } &:has(:focus-visible) { outline: 2px solid var(--accent) }
-  &:not(.htmx-request) progress { display: none } }
+  &:is(:hover, .over) { border-color: var(--accent) } &:has(:focus-visible) { outline: 2px solid var(--accent) } }
 [aria-label=breadcrumb] { justify-content: flex-start; li { padding-block: .4rem } }
 .shown { max-height: 75vh } iframe.shown { height: 60vh } #bulk [name=to] { max-width: 9rem }
 """)
@@ -81,7 +80,7 @@ def move_to():
 def drop_zone(folder):
     choose = Input(type="file", name="files", multiple=True)
     return Form(Label(icon("upload"), "Drop files here, or choose them", choose, data_key="n"),
-        NotStr('<progress value="0" aria-label="Sent"></progress>'), Hidden(folder, name="in"), cls="drop",
+        SENT, Hidden(folder, name="in"), cls="drop",
         hx_post="/file/add", hx_trigger="change", hx_encoding="multipart/form-data", hx_target="this",
         hx_swap="outerHTML")
 

@@ -26,12 +26,12 @@ def journal_list(params):
     "The entries that fit, newest first, a page at a time."
     where, args = journal_where(params)
     entries = db.entries(where, args, limit=51)
-    older = link_button("Older", address("/journal", params | {"before": entries[49]["id"]})) if entries[50:] else None
+    live, to = living("journal", "/journal", params, "any")
+    older = link_button("Older", **to(before=entries[49]["id"])) if entries[50:] else None
     nothing = Div(H2("Nothing happened"), P("Nothing fits. What you change anywhere is written here."),
         link_button("Show all", "/journal"), cls="empty")
     return Div(Ul(*[entry_item(e, full=True) for e in entries[:50]], cls="log") if entries else nothing,
-        Div(older, cls="pager"), id="journal-list", cls="card", hx_get=address("/journal", params),
-        hx_trigger=changed("any"), hx_swap="morph:outerHTML")
+        Div(older, cls="pager"), cls="card", **live)
 
 
 @rt("/journal", methods=["GET"])

@@ -1,6 +1,5 @@
 "Link check: which of many links are broken, moved or slow."
 import functools
-from html.parser import HTMLParser
 from urllib.parse import urljoin
 from sololith import *
 
@@ -9,16 +8,12 @@ link_check = pipeline("Link check",
 AGENT = {"User-Agent": "Sololith (link check)"}
 
 
-class Links(HTMLParser):
+def links_in(html, base):
     "The addresses that a page links to."
-    def __init__(self, base):
-        super().__init__()
-        self.base, self.found = base, {}
-
-    def handle_starttag(self, tag, attrs):
-        target = dict(attrs).get("href" if tag == "a" else "src" if tag == "img" else "")
-        url = urljoin(self.base, target or "").partition("#")[0]
-        if target and url.startswith("http"): self.found[url] = True
+    from bs4 import BeautifulSoup
+    found = [tag.get("href") or tag.get("src") for tag in BeautifulSoup(html, "html.parser").select("a[href], img[src]")]
+    urls = [urljoin(base, str(target)).partition("#")[0] for target in found if target]
+    return [url for url in urls if url.startswith("http")]
 
 
 @link_check.step(name="links")
@@ -28,9 +23,7 @@ def links_given(urls: Annotated[Text, Help("Addresses, one a line.")] = "",
     found = [u.strip() for u in urls.split("\n") if u.strip() and not u.startswith("#")]
     if page:
         import httpx2
-        reader = Links(page)
-        reader.feed(httpx2.get(page, follow_redirects=True, timeout=20, headers=AGENT).text)
-        found += reader.found
+        found += links_in(httpx2.get(page, follow_redirects=True, timeout=20, headers=AGENT).text, page)
     if not found: raise Problem("There are no links.", fix="Give some, one a line, or a page that has some.")
     return list(dict.fromkeys(found))
 
