@@ -11,32 +11,37 @@ DATES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%
 
 @functools.lru_cache(100_000)
 def as_number(text):
-    "A number as it is written anywhere: $1,200, 12 %, (3.5); None for what is none."
+    "The plain text of a number as it is written anywhere: $1,200, 12 %, (3.5); empty for what is none."
     bare = re.sub(r"[\s$€£%]|(?<=\d),(?=\d{3}(\D|$))", "", text)
     if bare[:1] == "(" and bare[-1:] == ")": bare = f"-{bare[1:-1]}"
-    return float(bare) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", bare, re.I) else None
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", bare, re.I): return ""
+    return str(int(number)) if (number := float(bare)).is_integer() else repr(number)
 
 
 @functools.lru_cache(100_000)
 def as_date(text):
     for form in DATES if re.search(r"^\w.*\d", text) and len(text) < 30 else ():
-        try: return datetime.strptime(text, form).date()
+        try: return str(datetime.strptime(text, form).date())
         except ValueError: pass
+    return ""
 
 
 def is_empty(text): return text.strip().lower() in EMPTY
-def is_bool(text): return text.lower() in ("yes", "no", "true", "false")
+def as_bool(text): return text.lower() if text.lower() in ("yes", "no", "true", "false") else ""
+
+
+MENDED = {"bool": as_bool, "float": as_number, "int": as_number, "date": as_date}
 
 
 def kind_of(texts):
     "The type that nine of ten of a column's texts have: int, float, date, bool or str; and how many do not have it."
     texts = [t.strip() for t in texts if not is_empty(t)]
-    for kind, test in (("bool", is_bool), ("float", lambda t: as_number(t) is not None), ("date", as_date)):
-        if sum(not test(t) for t in texts[:50]) > 25: continue
-        odd = sum(not test(t) for t in texts)
+    for kind in ("bool", "float", "date"):
+        if sum(not MENDED[kind](t) for t in texts[:50]) > 25: continue
+        odd = sum(not MENDED[kind](t) for t in texts)
         if texts and odd <= len(texts) / 10:
-            is_whole = kind == "float" and all(as_number(t) is None or as_number(t).is_integer() for t in texts)
-            return "int" if is_whole and not any(re.match(r"0\d", t) for t in texts) else kind, odd
+            is_whole = not any(re.match(r"0\d", t) or re.search(r"[^\d-]", as_number(t)) for t in texts)
+            return "int" if kind == "float" and is_whole else kind, odd
     return "str", 0
 
 
@@ -81,21 +86,9 @@ def csv_fixes(table, columns):
             lost = f"; {c['odd']:,} that are none become empty" if c["odd"] else ""
             as_ = {"int": "whole numbers", "float": "numbers", "date": "dates such as 2026-12-24",
                 "bool": "yes or no"}[c["type"]]
-            if any(row[c["column"]] != mended(row[c["column"]], c["type"]) for row in table):
+            if any(row[c["column"]] != MENDED[c["type"]](row[c["column"]].strip()) for row in table):
                 found[f"{c['type']}:{c['column']}"] = f"{c['column']}: write as {as_}{lost}"
     return found
-
-
-def mended(text, kind):
-    "A cell's text as the plainest text of its type; empty if it is none."
-    text = text.strip()
-    match kind:
-        case "int" | "float":
-            number = as_number(text)
-            return "" if number is None else str(int(number)) if number.is_integer() else repr(number)
-        case "date": return str(as_date(text) or "")
-        case "bool": return text.lower() if is_bool(text) else ""
-    return text
 
 
 @csv_clean.step(name="clean")
@@ -111,7 +104,7 @@ def csv_cleaned(table, columns, fixes: Annotated[list[str], Choices(csv_fixes)] 
         seen.add(tuple(row.values()))
         made = {n: v.strip() if "trim" in fixes else v for n, v in row.items() if n not in leave_out}
         if "empty" in fixes: made = {n: "" if is_empty(v) else v for n, v in made.items()}
-        rows.append({n: mended(v, kinds[n]) if n in kinds else v for n, v in made.items()})
+        rows.append({n: MENDED[kinds[n]](v.strip()) if n in kinds else v for n, v in made.items()})
     return rows
 
 
@@ -119,11 +112,10 @@ def csv_cleaned(table, columns, fixes: Annotated[list[str], Choices(csv_fixes)] 
 def csv_changes(table, clean, columns):
     "What that changes."
     kept = list(clean[0]) if clean else []
-    changed = [dict(column=n, before=row[n], after=now[n]) for row, now in zip(table, clean, strict=False)
-        for n in kept if row[n] != now[n]] if len(table) == len(clean) else []
-    counts = [dict(column=n, cells=sum(c["column"] == n for c in changed),
-        before=next((c["before"] for c in changed if c["column"] == n), ""),
-        after=next((c["after"] for c in changed if c["column"] == n), "")) for n in kept]
+    pairs, counts = [*zip(table, clean, strict=True)] if len(table) == len(clean) else [], []
+    for n in kept:
+        changed = [dict(before=row[n], after=now[n]) for row, now in pairs if row[n] != now[n]]
+        counts.append(dict(column=n, cells=len(changed)) | (changed[0] if changed else dict(before="", after="")))
     print(f"{len(table):,} rows before, {len(clean):,} after; {len(table[0]):,} columns before, {len(kept):,} after")
     return counts
 
