@@ -165,9 +165,9 @@ def answers_of(fields: Mapping, form: Any) -> dict[str, Any]:
     values = read_form(fields, form)
     for n, f in fields.items():
         if f.kind == "file" and n not in values and form.get(f"_now.{n}"):
-            values[n] = str(form[f"_now.{n}"])
-            try: os.close(open_inside(home.files, values[n]))
-            except FileNotFoundError: values.pop(n)
+            with contextlib.suppress(FileNotFoundError):
+                os.close(open_inside(home.files, now := str(form[f"_now.{n}"])))
+                values[n] = now
     missing = {n: f"{n} is empty. Choose a file." for n, f in fields.items() if n not in values and f.is_required}
     if missing: raise Problem(" ".join(missing.values()), status=422, fields=missing)
     return {n: values.get(n, f.blank()) for n, f in fields.items()}
@@ -485,9 +485,7 @@ class SchedulesApp(BaseApp):
     def unasked(self) -> set[str]: return {*super().unasked(), *self.readonly}
 
     def prepare_insert(self, data: dict) -> dict:
-        if data.get("pipeline") not in all_pipelines():
-            raise Problem(f"There is no pipeline {clip(data.get('pipeline'))}.",
-                fix=did_you_mean(str(data.get("pipeline")), all_pipelines()))
+        pipeline_of({"pipeline": ""} | data)
         if not isinstance(data.get("given") or {}, dict):
             raise Problem("given is no answers.", fix='Give them by name, such as {"tone": "cool"}.', status=422)
         return data | {"next_at": next_time(str(data.get("when")), datetime.now())}

@@ -117,7 +117,7 @@ def preview(path):
 
 def uses(path):
     "Links to the pipelines that begin with a file: this one is filled in."
-    return [link_button(f"Use in {made.title}", f"/{made.name}?{urlencode({field.name: path})}")
+    return [link_button(f"Use in {made.title}", address(f"/{made.name}", {field.name: path}))
         for made in all_pipelines().values() for step in [*made.steps.values()][:1] for field in step.asked.values()
         if field.kind == "file"]
 
