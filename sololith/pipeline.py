@@ -382,14 +382,12 @@ def heed_journal(entries: list[dict]) -> None:
 db.listeners.append(heed_journal)
 
 
-class Earlier(Mapping):
+class Earlier(dict):
     "The values of a run's steps by name, read when they are looked at."
     def __init__(self, rows: dict[str, dict]): self.rows = rows
-    def __getitem__(self, name: str) -> Any:
-        value = self.rows[name]["value"] if name in self.rows else None
-        return load(value) if value is not None else None
-    def __iter__(self) -> Iterator[str]: return iter(self.rows)
-    def __len__(self) -> int: return len(self.rows)
+    def __missing__(self, name: str) -> Any:
+        kept = self.rows[name]["value"] if name in self.rows else None
+        return None if kept is None else load(kept)
 
 
 class Job:
@@ -654,6 +652,8 @@ class each:
     per_second: float = 0
     executor: Executor | str | None = None
 
+    def __post_init__(self) -> None: self.items, self.errors = list(self.items), []
+
     def __iter__(self) -> Iterator[Any]:
         job, items, self.errors = working.get(), list(self.items), []
         place = (job.run_id, job.step, job.calls) if job else None
@@ -676,7 +676,7 @@ class each:
                     at = todo.popleft()
                     working_on[self.submit(pool, items[at])] = at
                     if self.per_second: may_begin = max(clock.monotonic(), may_begin) + 1 / self.per_second
-                if job: job.report(give + len(ready), len(items), "")
+                progress(give + len(ready), len(items))
                 if give in ready:
                     if (value := ready.pop(give)) is not None: yield load(value)
                     give += 1
@@ -702,7 +702,7 @@ class each:
                         for row in rows:
                             db.execute("INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?)", [*place, *row])
             failed = len(self.errors)
-            if job: job.report(give, give, f"{failed:,} failed" if failed else "")
+            progress(give, give, f"{failed:,} failed" if failed else "")
             if failed and failed == give:
                 raise Problem(f"Each of {failed:,} items failed, the first with: {describe(self.errors[0][1])}",
                     fix="Mend what they have in common, then retry.")

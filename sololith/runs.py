@@ -211,7 +211,7 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     facts = Div(Span(said_status(run["status"]), cls=f"chip status-{run['status']}"),
         Span("locked", cls="chip") if run["is_locked"] else None,
         A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]),
-        Small(f"by {run['by']}, ", when(datetime.fromisoformat(run["at"]).astimezone().isoformat()), cls="muted"),
+        Small(f"by {run['by']}, ", when(run["at"]), cls="muted"),
         A("part of another run", href=f"/runs/{run['parent']}", cls="small") if run["parent"] else None,
         Span(cls="grow"), button, cls="row")
     missing = None if made else P(

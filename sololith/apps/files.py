@@ -30,7 +30,7 @@ def facts_shown(facts):
     "Size and time, as people say them."
     unit = min((len(str(facts.st_size)) - 1) // 3, 4)
     size = f"{facts.st_size / 1000 ** unit:.{unit and 1}f} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"
-    return size, when(datetime.fromtimestamp(facts.st_mtime, timezone.utc).isoformat())
+    return size, when(datetime.fromtimestamp(facts.st_mtime).isoformat())
 
 
 def acts(path):
