@@ -375,9 +375,10 @@ def answer_post(run_id: int, name: str, form: Sent):
     except Problem as e:
         if e.status == 409: raise
         return form_again(e, revised(run_id, name, e, form))
-    region, *cards = run_live(run_id)
-    for part in (region, *cards):  # but for this step's card, which takes the place of the form
-        if part.attrs["id"] != f"step-{name}": part.attrs["hx-swap-oob"] = "morph"
+    region, *cards = run_live(run_id, 0)
+    region.attrs["hx-swap-oob"] = "morph"
+    for card in cards:
+        if card.attrs["id"] == f"step-{name}": del card.attrs["hx-swap-oob"]  # this one takes the place of the form
     return region, *cards
 
 
