@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 from .base import *
-from .events import changed
+from .events import changed, note
 from .fields import Field, clip, from_sql, number, to_sql, typed_values, value_of
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import cause, db, quoted, store, table
@@ -300,7 +300,7 @@ class BaseApp:
             key: str = "", version: int = 0, then: str = "") -> FT:
         "The form of a new or an existing record, with what was typed and what is wrong."
         values, wrong, parts = values or {}, problem.fields if problem else {}, []
-        unasked = {"position"} if record_id else self.unasked()
+        unasked = {*self.readonly, *({"position"} if record_id else self.unasked())}
         for n, f in self.fields.items():
             if n in unasked: continue
             value, options, attrs, extra = values.get(n), self.options(f), dict[str, Any](), None
@@ -428,7 +428,8 @@ class BaseApp:
             version = number(form.get("_version"))
             try:  # of a whole form, what was not sent is a switch that is off
                 values = read_form(self.fields, form,
-                    in_row or [n for n in self.fields if n != "position" and (n in form or "_key" in form)])
+                    in_row or [n for n in self.fields if n not in ("position", *self.readonly)
+                        and (n in form or "_key" in form)])
                 record = self.update(id=record_id, **self.merged(record_id, values, version))
             except Problem as e:
                 if e.status == 404: raise
@@ -754,6 +755,7 @@ def read_rows(data: bytes) -> tuple[list[str], list[tuple[int, dict]]]:
 
 def form_again(problem: Problem, form: FT) -> Response:
     "A form with what is wrong in it, as an answer with the problem's status."
+    note("errors", f"were shown: {clip(problem, 160)}")
     return HTMLResponse(html(form), {400: 422}.get(problem.status, problem.status))
 
 

@@ -85,7 +85,7 @@ class Guard:
                     "In a terminal, run <code>sololith open</code>. It opens a page that lets this browser in.", 401)
         cap = MAX_UPLOAD if headers.get("content-type", "").startswith("multipart/") else MAX_FORM
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > cap: raise TOO_MUCH
+        if not length.isdecimal() or int(length) > cap: raise too_much()
         return cap
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
@@ -107,7 +107,7 @@ class Guard:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > cap: raise TOO_MUCH
+            if taken > cap: raise too_much()
             return message
 
         async def guarded(message: dict) -> None:
@@ -133,7 +133,7 @@ class Guard:
             '<meta http-equiv="refresh" content="0;url=/">', {"set-cookie": cookie})
 
 
-TOO_MUCH = Problem("That is too much at once.", "Send a smaller file.", 413)
+def too_much() -> Problem: return Problem("That is too much at once.", "Send a smaller file.", 413)
 
 
 def plain_page(what: str, fix: str, status: int, head: str = "", headers: dict[str, str] | None = None) -> HTMLResponse:

@@ -396,16 +396,20 @@ def act_post(run_id: int, form: Sent):
     return run_live(run_id, 0)
 
 
-@rt("/runs/{run_id:int}/rename", methods=["GET"])
-async def rename_get(run_id: int):
-    return Form(H2("Rename"), labelled(runs_app.fields["title"], runs.row(run_id)["title"], autofocus=True), saving(),
-        hx_post=f"/runs/{run_id}/rename", hx_swap="none")
+def can_rename(app: BaseApp) -> None:
+    "Let a record be given another title in a dialog at /NAME/ID/rename."
+    @rt(f"{app.url}/{{record_id:int}}/rename", methods=["GET"])
+    async def rename_get(record_id: int):
+        return Form(H2("Rename"), labelled(app.fields["title"], app.table.row(record_id)["title"], autofocus=True), saving(),
+            hx_post=f"{app.url}/{record_id}/rename", hx_swap="none")
+
+    @rt(f"{app.url}/{{record_id:int}}/rename", methods=["POST"])
+    async def rename_post(record_id: int, form: Sent):
+        app.update(id=record_id, **read_form(app.fields, form, ["title"]))
+        return HtmxResponseHeaders(refresh="true"), ""
 
 
-@rt("/runs/{run_id:int}/rename", methods=["POST"])
-async def rename_post(run_id: int, form: Sent):
-    runs_app.update(id=run_id, **read_form(runs_app.fields, form, ["title"]))
-    return HtmxResponseHeaders(refresh="true"), ""
+can_rename(runs_app)
 
 
 @rt("/runs/{run_id:int}/export.json", methods=["GET"])
