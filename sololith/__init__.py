@@ -16,6 +16,7 @@ from .guard import *           # who may talk to us
 from .crud import *            # a dataclass becomes an app
 from .pipeline import *        # functions become durable, resumable work
 from .runs import *            # their pages: runs, cards, schedules
+from .models import *          # language models: Ollama, llama.cpp in a process of ours, any server with OpenAI's protocol
 from .plugins import *         # find, load, reload, quarantine
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
@@ -25,6 +26,7 @@ from .apps.tasks import *
 from .apps.notes import *
 from .apps.files import *
 from .apps.journal import *
+from .apps.models import *
 from .apps.hello import *
 from .apps.csv_clean import *
 from .apps.link_check import *

@@ -65,15 +65,15 @@ class Workspace:
 
     def at(self, path: str | Path) -> "Workspace":
         self.path = here = Path(path).expanduser().resolve()
-        self.db, self.files, self.apps, self.backups, self.run = (here / n
-            for n in ("data.db", "files", "apps", "backups", ".run"))
+        self.db, self.files, self.apps, self.models, self.backups, self.run = (here / n
+            for n in ("data.db", "files", "apps", "models", "backups", ".run"))
         return self
 
     def make(self) -> "Workspace":
         "Make what is missing, readable by its owner only. Raises Problem where nothing can be written."
         os.umask(0o077)
         try:
-            for folder in (self.path, self.files, self.apps, self.backups, self.run):
+            for folder in (self.path, self.files, self.apps, self.models, self.backups, self.run):
                 folder.mkdir(parents=True, exist_ok=True)
             self.run.chmod(0o700)
             (self.run / "writable").write_text("")

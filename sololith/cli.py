@@ -19,6 +19,7 @@ from .base import *
 from .crud import BaseApp, read_rows
 from .events import broadcaster
 from .fields import clip
+from .models import engine
 from .plugins import NAME, check_name, firsts, loader
 from .server import open_page, owning, serve
 from .store import Damaged, actor, cause, db, plural
@@ -356,10 +357,11 @@ def shown(data: Any) -> str:
 
 
 @verb("serve ~/sololith --no-open")
-def serve_verb(folder: str = "", *, port: int = 5001, no_open: bool = False, safe: bool = False) -> str | int:
-    """Start the system on the workspace FOLDER and open it in the browser; --safe loads no plugins. This is what happens
-    without a verb. Where it runs already, its page is opened."""
-    status = serve(port, not no_open, safe)
+def serve_verb(folder: str = "", *, port: int = 5001, no_open: bool = False, safe: bool = False,
+        get_model: bool = False) -> str | int:
+    """Start the system on the workspace FOLDER and open it in the browser; --safe loads no plugins, --get-model fetches a
+    language model where there is none. This is what happens without a verb. Where it runs already, its page is opened."""
+    status = serve(port, not no_open, safe, get_model)
     if status != 3: return status
     url = elsewhere("open", {})
     if not no_open: open_page(url)
@@ -380,6 +382,7 @@ def arguments() -> argparse.ArgumentParser:
         sub.add_argument("--workspace", help="the folder (default: $SOLOLITH_HOME or ~/sololith)")
         sub.add_argument("--json", action="store_true", help="print data as JSON")
         for p in inspect.signature(work).parameters.values():
+            if p.name == "as_json": continue  # it is told
             flag = f"{'--' if len(p.name) > 1 else '-'}{p.name.replace('_', '-')}"
             needed, hint = p.default is p.empty, p.annotation
             given: Any = dict(default=None if needed else p.default, type=int if hint in (int, int | None) else str)
@@ -394,12 +397,14 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     "The command line; its exit status."
-    os.environ.pop("LD_LIBRARY_PATH", None)  # Nix sets it for us; our children (a browser) must not inherit it
+    # Nix sets it for us; our children must not inherit it (a browser), but for the engine
+    engine.library_path = os.environ.pop("LD_LIBRARY_PATH", "")
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in (*VERBS, "-h", "--help", "--version"): argv = ["serve", *argv]
     args = vars(arguments().parse_args(argv))
     name, as_json, folder = args.pop("verb"), args.pop("json"), args.pop("workspace")
     if folder := args.get("folder") or folder: home.at(folder)
+    if "as_json" in inspect.signature(VERBS[name].work).parameters: args["as_json"] = as_json
     if args.get("file"): args["file"] = str(Path(args["file"]).expanduser().absolute())  # the server stands elsewhere
     try:
         if VERBS[name].is_shared:

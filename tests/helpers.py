@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ONEFILE = Path(os.environ["SOLOLITH_ONEFILE"]).resolve() if os.environ.get("SOLOLITH_ONEFILE") else None
 SOLOLITH = [sys.executable, str(ONEFILE)] if ONEFILE else [sys.executable, "-m", "sololith"]
 READY = re.compile(r"^Sololith is at (http://([^/\s:]+):(\d+)/launch\?token=(\S+))\s*$")
+NOWHERE = "127.0.0.1:9"  # the discard port, where nobody answers
 START_LIMIT = 30  # seconds; a busy machine is slow, a hanging one is slower
 
 
@@ -47,6 +48,7 @@ def environment(**changes: str) -> dict[str, str]:
     "For a child process: the form under test on its path, and nothing of the person's who runs the tests."
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SOLOLITH_", "PYTEST_"))}
     if not ONEFILE: env["PYTHONPATH"] = str(ROOT)
+    env |= {"OLLAMA_HOST": NOWHERE, "HF_ENDPOINT": f"http://{NOWHERE}"}  # no model but those that a test brings
     return {**env, **changes}
 
 

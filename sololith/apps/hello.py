@@ -17,6 +17,7 @@ def greeting(name, tone: Literal["warm", "cool"] = "warm"):
 
 
 @greet.step
-def letter(greeting) -> Markdown:
-    "The letter, ready to be sent."
+async def letter(greeting, ask: Ask) -> Markdown:
+    "The letter, ready to be sent: the model writes it, where there is one."
+    if await ask.is_ready(): return await ask(f"Write a friendly letter of two lines. It begins with: {greeting}")
     return f"{greeting},\n\nthis is the first of many letters that your own machine writes.\n\n*Yours, Sololith*"
