@@ -17,6 +17,8 @@ from .crud import *            # a dataclass becomes an app
 from .pipeline import *        # functions become durable, resumable work
 from .runs import *            # their pages: runs, cards, schedules
 from .models import *          # language models: Ollama, llama.cpp in a process of ours, any server with OpenAI's protocol
+from .memory import *          # what the model remembers
+from .chat import *            # conversations, what they are told, the panel
 from .plugins import *         # find, load, reload, quarantine
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line

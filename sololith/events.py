@@ -11,7 +11,9 @@ A tab learns only which apps have changed, and asks again for the parts of its p
 (`hx_trigger=changed("recipes")`). It does not receive HTML over the socket.
 """
 import asyncio, contextlib, json
+from collections import deque
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.requests import Request
@@ -20,6 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .base import Problem, did_you_mean, system
 from .store import db
 
+happened: deque[tuple[datetime, str, str]] = deque(maxlen=200)  # of the moment, for the model: when, what kind, what
 QUEUE = 256          # events that may wait for one listener
 STALLED = 15         # seconds after which a listener whose connection takes nothing is dropped (by server.py)
 BEAT = 15            # seconds between signs of life on a quiet connection
@@ -71,6 +74,11 @@ def committed(entries: list[dict]) -> None:
 
 
 db.listeners.append(committed)
+
+
+def note(kind: str, text: str) -> None:
+    "Note what the person did or saw that is no change: a page opened, an error. It is forgotten when we end."
+    if not happened or happened[-1][1:] != (kind, text): happened.append((datetime.now().astimezone(), kind, text))
 
 
 def changed(*apps: str) -> str:

@@ -16,12 +16,16 @@ from starlette.responses import HTMLResponse, Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from .base import *
+from .chat import turns
 from .crud import BaseApp
-from .events import STALLED, broadcaster, changed
+from .events import STALLED, broadcaster, changed, note
+from .fields import clip
 from .guard import Guard
+from .models import current_model, engine, fitting_model, has_engine
+from .pipeline import start_run
 from .plugins import EXAMPLE, broken_cards, loader
 from .runs import run_due
-from .store import db
+from .store import actor, db
 from .ui import bundle, head, into_shell, problem_page, toast
 
 HEADER_SECONDS = 10  # that a client may take to send its headers
@@ -42,6 +46,7 @@ async def answer_problem(req: Request, problem: Any) -> Response:
             fix="Nothing was half written. The details say where.", status=500)
     if "authorization" in req.headers:
         return JSONResponse({"problem": problem.what, "fix": problem.fix}, problem.status)
+    if problem.status not in (404, 405): note("errors", f"were shown: {clip(problem, 160)}")
     if "hx-request" in req.headers:
         return HTMLResponse(to_xml(toast(str(problem), kind="bad"), indent=False), problem.status,
             {"HX-Reswap": "none"})
@@ -160,8 +165,9 @@ def listening(port: int) -> sockets.socket:
     return found
 
 
-def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
-    "Serve the workspace `home` until a signal ends us; the exit status."
+def serve(port: int = 5001, opens: bool = True, safe: bool = False, gets_model: bool = False) -> int:
+    """Serve the workspace `home` until a signal ends us; the exit status. `gets_model`: where there is no model, one that
+    fits this machine is fetched in the background."""
     sys.setswitchinterval(0.0002)  # a busy thread (a job, a plugin that loops) gives way ten times sooner than by default
     # uvicorn's handlers stand in front
     for ending in (signal.SIGTERM, signal.SIGINT): signal.signal(ending, lambda *_: None)
@@ -188,9 +194,12 @@ def serve(port: int = 5001, opens: bool = True, safe: bool = False) -> int:
             print(f"Sololith is at {url}", flush=True)
             if opens: open_page(url)
             others = [asyncio.create_task(work) for work in (loader.watch(), keep_time(),
-                run_in_threadpool(first_backup))]
+                run_in_threadpool(first_backup), *([first_model()] if gets_model else []))]
             await serving
             for other in others: other.cancel()
+            ending = [turn.task for turn in turns.values() if turn.task.cancel()]
+            await asyncio.gather(*ending, return_exceptions=True)
+            await engine.end()
 
         try: asyncio.run(main())
         finally: db.close()
@@ -203,6 +212,12 @@ async def keep_time() -> None:
         try: await run_in_threadpool(run_due)
         except Exception as e: print(f"The schedules could not be looked at: {e}", file=sys.stderr)
         await asyncio.sleep(1)
+
+
+async def first_model() -> None:
+    actor.set("schedule")
+    if not await current_model() and has_engine():
+        start_run(all_pipelines()["get_a_model"], {"model": fitting_model().name}, is_unattended=True)
 
 
 def first_backup() -> None:

@@ -1,20 +1,23 @@
-"""A pipeline as a Unix filter: `cat urls.txt | sololith run link_check --parallel 8 | sort`.
+"""A pipeline, or the model, as a Unix filter: `cat urls.txt | sololith run link_check --parallel 8 | sort`.
 
 Standard input is the first field that is asked for, flags are the others, all made from the type hints; what is left out
 has its default. Standard output is the last value: text as it is, a file's content, a line of JSON for each row of a table
 or item of a list. Progress and logs go to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, or a step that
 needs an answer: give it with --resume. Where a server owns the workspace, the run is the server's, and can be watched there.
+`git log | sololith ask "What is new?"` gives the model what is piped in.
 """
-import argparse, json, re, sys, time as clock
+import argparse, asyncio, json, re, sys, time as clock
 from pathlib import Path
 from typing import Any
 from collections.abc import Callable
 from .base import *
+from .chat import begin_turn, turns
 from .cli import calling, verb
 from .fields import KINDS, sayable, value_of
+from .models import DEFAULT, current_model, find_model, loop_of_models, models_here
 from .pipeline import answers_in, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
 from .pipeline import runs, start_run
-from .store import db
+from .store import db, store
 from .values import artifact, load, rows_of
 
 
@@ -173,3 +176,81 @@ def watch_run(call: Callable[[str, dict], Any], run: int) -> dict:
         clock.sleep(pause := min(0.25, pause * 1.5))
     if is_terminal: print("\r\033[K", end="", file=sys.stderr)
     return state
+
+
+# ─── the model ───
+
+def on_models_loop(work: Any) -> Any: return asyncio.run_coroutine_threadsafe(work, loop_of_models()).result()
+
+
+@verb("ask.start", shared=True)
+def ask_start(text: str, conversation: int, attached: str) -> dict:
+    "Say something; the message that the answer becomes, and its conversation."
+    given = [("standard input", attached)] if attached else []
+    message = on_models_loop(begin_turn(conversation, text, given=given))
+    return db.first("SELECT id AS message, conversation FROM messages WHERE id=?", [message])
+
+
+@verb("ask.state", shared=True)
+def ask_state(message: int, conversation: int, seen: int) -> dict:
+    "How an answer stands, with the text after the characters that were seen."
+    if (turn := turns.get(conversation)) and turn.message == message:
+        return {"text": turn.text[seen:], "note": turn.note, "status": "running", "problem": ""}
+    row = db.first("SELECT content, status, facts FROM messages WHERE id=?", [message])
+    return {"text": row["content"][seen:], "note": "", "status": row["status"],
+        "problem": json.loads(row["facts"]).get("problem")}
+
+
+@verb("ask.stop", shared=True)
+def ask_stop(conversation: int) -> None:
+    if turn := turns.get(conversation): loop_of_models().call_soon_threadsafe(turn.task.cancel)
+
+
+@verb('ask "What did I do today?"')
+def ask_verb(question: str, *, conversation: int = 0) -> int:
+    """Ask the model; its answer comes as it is written. What is piped in is attached. --conversation goes on with one; its
+    number is said on standard error."""
+    attached = piped_in().decode(errors="replace")
+    with calling("ask") as call:
+        begun = call("ask.start", dict(text=question, conversation=conversation, attached=attached))
+        said, noted = "", ""
+        try:
+            while True:
+                state = call("ask.state", {**begun, "seen": len(said)})
+                said += state["text"]
+                sys.stdout.write(state["text"])
+                sys.stdout.flush()
+                if state["note"] != noted and sys.stderr.isatty():
+                    print(f"\r{state['note']}\033[K", end="\r", file=sys.stderr)
+                noted = state["note"]
+                if state["status"] != "running": break
+                clock.sleep(.05)
+        except KeyboardInterrupt:
+            call("ask.stop", {"conversation": begun["conversation"]})
+            raise
+        print()
+        if state["status"] == "done":
+            print(f"(conversation {begun['conversation']})", file=sys.stderr)
+            return 0
+        print(f"sololith: {state['problem'] or state['status']}", file=sys.stderr)
+        return 1
+
+
+@verb("model.list", shared=True)
+def model_list(name: str) -> list[dict]:
+    "The models that are here, and which of them is in use."
+    now, here = on_models_loop(current_model()), on_models_loop(models_here())
+    return [dict(what=i, found=f"{size / 1e9:.1f} GB", fix="in use" if now and now.id == i else "") for i, size in here]
+
+
+@verb("model.use", shared=True)
+def model_use(name: str) -> str:
+    store["model"] = chosen = on_models_loop(find_model(name))
+    return chosen
+
+
+@verb("model get qwen2.5-coder-1.5b")
+def model_verb(kind: Literal["list", "get", "use"], name: str = "", *, as_json: bool = False) -> Any:
+    "The models that are here; get one of the catalogue (or ollama:NAME); use one."
+    if kind == "get": return run_verb("get_a_model", ["--model", name or DEFAULT.name, *["--json"] * as_json])
+    with calling("model") as call: return call(f"model.{kind}", {"name": name})

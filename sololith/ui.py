@@ -403,7 +403,8 @@ ICONS = dict(plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-1
     grip="M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01", columns="M4 5h16v14H4zM10 5v14M15 5v14",
     more="M5 12h.01M12 12h.01M19 12h.01", help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01",
     folder="M3 6h6l2 2h10v11H3z", file="M6 3h8l4 4v14H6zM14 3v4h4", upload="M12 16V4M7 9l5-5 5 5M4 20h16",
-    download="M12 4v12M7 11l5 5 5-5M4 20h16")
+    download="M12 4v12M7 11l5 5 5-5M4 20h16",
+        eye="M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z")
 STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
 FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
     '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))
@@ -469,6 +470,18 @@ def headers() -> FT:
         hx_trigger=changed("settings", "profiles", "plugins", "jobs"), hx_swap="outerHTML")
 
 
+sides = {"activity": "any"}  # what the panel can show, each at /NAME, and the app whose changes make it ask again
+
+
+def side() -> FT:
+    "The panel: the side that the person chose, which asks for its content once it is seen."
+    now = store.get("ui.side", "chat") if store.get("ui.side", "chat") in sides else "activity"
+    tabs = [Button(name.capitalize(), cls="plain", hx_post="/ui/side", name="value", value=name, hx_target="#side",
+        hx_swap="outerHTML", aria_pressed=str(name == now).lower()) for name in sorted(sides, reverse=True)]
+    return Div(Div(*tabs, cls="tabs"), Div(id=now, hx_get=f"/{now}", hx_swap="morph:innerHTML",
+        hx_trigger=f"intersect once, {changed(*sides[now].split())}"), id="side")
+
+
 def page(title: str, *content: Any, current: str = "") -> Any:
     "A whole page: `content` in the shell. `current` is the path whose navigation entry is marked."
     theme = store.get("ui.theme", "system")
@@ -479,7 +492,7 @@ def page(title: str, *content: Any, current: str = "") -> Any:
             Div(*[Button(name.capitalize(), Span("✓") if name == theme else None, hx_post="/ui/theme", name="value",
                 value=name) for name in ("system", "light", "dark")]), cls="menu"),
         Button(icon("help"), cls="plain icon-only", data_opens="#help", data_key="?", aria_label="Keyboard help"),
-        Button(icon("panel"), cls="plain icon-only", data_toggle="panel", aria_label="Activity panel"), id="top")
+        Button(icon("panel"), cls="plain icon-only", data_toggle="panel", aria_label="Panel: the model, activity"), id="top")
     palette = Dialog(Article(Input(type="search", name="q", placeholder="Find an app, a record, an action…",
         aria_label="Find or do", autocomplete="off", role="combobox", aria_expanded="true",
         aria_controls="palette-results", hx_get="/palette", hx_trigger="input delay:80ms",
@@ -494,14 +507,13 @@ def page(title: str, *content: Any, current: str = "") -> Any:
         Link(rel="stylesheet", href=bundle_url("app.css")), Script(src=bundle_url("app.js"), defer=True)),
         Body(A("Skip to content", href="#main", cls="skip"), Div(id="banner", role="alert"), navigation(current),
             top, Main(*content, id="main", tabindex="-1"),
-            Aside(H2("Activity"), Div(id="activity", hx_get="/activity", hx_trigger=f"load, {changed('any')}"),
-                id="panel", aria_label="Activity"),
+            Div(side(), id="panel", role="complementary", aria_label="Model and activity"),
             Dialog(Article(id="dialog-body"), id="dialog", aria_label="Form"), palette, help_,
             Div(id="toasts", role="status", aria_live="polite"),
             Button(hidden=True, hx_post="/undo", hx_swap="none", data_key="z", aria_label="Undo"),
             Button(hidden=True, hx_post="/undo", hx_vals='{"redo": "1"}', hx_swap="none", data_key="Z",
                 aria_label="Redo"), hx_ext="ws,morph", ws_connect="/ws", data_seen=str(db.last_id()),
-            cls="panel-open" if store.get("ui.panel", False) else ""), lang="en",
+            cls="panel-open" if store.get("ui.panel", True) else ""), lang="en",
         data_theme=None if theme == "system" else theme)
 
 
@@ -607,6 +619,9 @@ async def ui_post(req: Request):
     if name == "theme" and value in ("system", "light", "dark"):
         store["ui.theme"] = value
         return HtmxResponseHeaders(refresh="true"), ""
+    if name == "side" and value in sides:
+        store["ui.side"] = value
+        return side()
     if name != "panel": raise Problem(f"There is no setting {clip(name)}.", status=404)
     store["ui.panel"] = value == "true"
     return Response(status_code=204)
@@ -652,9 +667,18 @@ def markdown_parser() -> Any:
 TAGS = set("p br hr h1 h2 h3 h4 h5 h6 strong em del s code pre blockquote ul ol li a table thead tbody tr th td".split())
 
 
-def markdown(text: str) -> FT:
-    "Markdown as safe HTML: no images, no scripts, nothing that is fetched from anywhere."
+COPY = '<div class="code"><button type="button" class="quiet" data-copy="code">Copy</button><pre>'
+
+
+@functools.lru_cache(256)
+def markdown_html(text: str) -> str:
+    "Markdown as safe HTML: no images, no scripts, nothing that is fetched from anywhere; code can be copied."
     import nh3
     html = nh3.clean(markdown_parser().render(text), tags=TAGS, attributes={"a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"}, link_rel="noopener noreferrer")
-    return Div(NotStr(html), cls="prose")
+    return html.replace("<pre>", COPY).replace("</pre>", "</pre></div>")
+
+
+def markdown(text: str) -> FT:
+    "Markdown as safe HTML."
+    return Div(NotStr(markdown_html(text)), cls="prose")

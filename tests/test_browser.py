@@ -522,7 +522,7 @@ def test_on_a_phone_nothing_scrolls_sideways_and_the_navigation_is_a_drawer(star
 
 def test_the_activity_panel_opens_lists_what_happened_and_stays_open(own_page):
     page = own_page
-    tasks(page, "One").click("[data-toggle=panel]")
+    tasks(page, "One").click("#side button:text('Activity')")
     expect(page.locator("#activity")).to_contain_text("added “One”")
     add(page.server, "Two")
     expect(page.locator("#activity")).to_contain_text("added “Two”", timeout=LIVE)

@@ -17,7 +17,8 @@ PUBLIC = set("""Text Markdown Email Url File Json Tags Range Pattern Help fields
     control read_form clip table DataTable store Store db Database actor cause Problem crud BaseApp rt link header head toast
     icon show markdown changed entry_item difference all_apps save_upload file_link home Workspace broadcaster
     SSEBroadcaster on_message profiles tasks notes Profile Task Note Field Choices pipeline Pipeline each progress Progress
-    Run start_run artifact rows_of csv_of all_pipelines""".split())
+    Run start_run artifact rows_of csv_of all_pipelines Ask ask current_model Provider Chunk remember recall slash Slash begin_turn
+    note""".split())
 
 
 @pytest.mark.parametrize("source", EXAMPLES)

@@ -241,7 +241,7 @@ def test_b4_in_a_browser_palette_forms_toasts_and_live_parts_do_not_either(T, op
     watched(page)
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")  # the first one empties the search
-    page.click("[data-toggle=panel]")
+    page.click("#side button:text('Activity')")
     page.wait_for_selector("#activity >> text=canary")
     watched(page)
     page.click("#tasks-1 [data-row-key=e]")

@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 import websockets.exceptions
 from helpers import ROOT, Server, chapter, cli, wait_for
+from model_server import ModelServer
 
 PROBE = '''
 "Probe: counts what gets through, and tells which routes there are."
@@ -100,14 +101,16 @@ def T(tmp_path_factory):
     workspace = tmp_path_factory.mktemp("guard") / "workspace"
     (workspace / "apps").mkdir(parents=True)
     (workspace / "apps" / "probe.py").write_text(PROBE)
-    with Server(workspace).start() as server:
-        for app, name in (("tasks", "title"), ("notes", "title"), ("profiles", "name")):
+    with ModelServer() as model, Server(workspace).start(env={"OLLAMA_HOST": f"127.0.0.1:{model.port}"}) as server:
+        for app, name in (("tasks", "title"), ("notes", "title"), ("profiles", "name"), ("memories", "text")):
             for n in range(9): assert server.post(f"/{app}", {name: f"Number {n + 1}"}).status == 200
         for n in range(9): assert server.post("/things", {"title": f"Thing {n + 1}"}, files={"paper": ("a.txt", b"paper")}).status == 200
         for n in range(9):
             assert server.post("/hello", {"name": f"Number {n + 1}"}).status == 200
             assert server.post("/schedules", {"pipeline": "hello", "when": "monday 9:00"}).status == 200
         wait_for(lambda: server.get("/runs").text.count("status-waiting") >= 9, what="nine runs that wait")
+        assert server.post("/chat", {"text": "Hello", "c": "0"}).status == 200
+        wait_for(lambda: "Retry" in server.get("/chat/list?c=1").text, what="an answer")
         yield server
 
 
@@ -169,7 +172,7 @@ def no_hits(T):
 # ─── every route that there is ───
 
 FILL = {"{record_id:int}": "1", "{run_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme",
-        "/value/{name}": "/value/name", "/steps/{name}": "/steps/name"}
+        "{conversation:int}": "1", "{message:int}": "3", "/value/{name}": "/value/name", "/steps/{name}": "/steps/name"}
 
 
 def routes(server: Server) -> list[dict]:
