@@ -17,13 +17,13 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-package test-onefile soak bench shots onefile budget lint lock wheel system clean
+.PHONY: help run test test-package test-onefile soak bench eval shots onefile budget lint lock wheel system clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: .venv/run.stamp $(STATIC)  ## set up, then start Sololith (ARGS="WORKSPACE --port 5001")
-	@$(PY) -m sololith $(ARGS)
+	@$(PY) -m sololith --get-model $(ARGS)
 
 test: test-package test-onefile  ## set up, then the whole suite: on the package, then on the one file
 
@@ -40,6 +40,10 @@ soak: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## the tests that take long,
 
 bench: .venv/dev.stamp $(STATIC)  ## what it costs, beside a bare baseline
 	$(PY) bench/run.py
+	$(PY) bench/chat.py
+
+eval: .venv/dev.stamp $(STATIC)  ## what a real model (Qwen2.5-Coder-1.5B, 1.1 GB) makes of it, into eval/results/
+	$(PY) eval/chat.py
 
 shots: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## screenshots of every page, into shots/
 	$(PY) scripts/shots.py
@@ -57,8 +61,8 @@ lint: .venv/dev.stamp  ## ruff, the type checker, the one file's rules, the shel
 	.venv/bin/shellcheck .ci/run scripts/*.sh
 
 lock: .venv/dev.stamp  ## write the requirements anew from pyproject.toml (UPGRADE=--upgrade for newer versions)
-	$(LOCK) pyproject.toml -o requirements.txt
-	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra embedded -o requirements.txt
+	$(LOCK) pyproject.toml --extra embedded --group dev -c requirements.txt -o requirements-dev.txt
 
 wheel: .venv/dev.stamp $(STATIC)  ## build the wheel, front-end files inside, into dist/
 	$(PY) -m build --wheel --no-isolation
