@@ -4,6 +4,7 @@
 
 Without a name, all of SCENES, and docs/screenshot.png, which is also called readme. tests/test_axe.py goes through the same scenes.
 """
+import contextlib
 import html
 import os
 import re
@@ -11,14 +12,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from helpers import Server  # noqa: E402  # ty: ignore
+from helpers import Server, wait_for  # noqa: E402  # ty: ignore
+from model_server import ModelServer  # noqa: E402  # ty: ignore
 
 SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
 
@@ -224,6 +226,38 @@ BAD_CSV = "title,servings,course,cook_by\nOnion tart,6,main,2026-10-02\nFish sou
 GOOD_CSV = "Title;Servings;Course;Cook by\nOnion tart;6;main;2026-10-02\nPlum cake;8;dessert;2026-09-30\nBeetroot salad;4;starter;\n"
 
 
+CONVERSATIONS = [[("Remember that the museum's loans go through Tomás.", "I'll remember that: loans of the museum go through **Tomás**.")],
+                 [("What did I change today?", "Today you\n\n- moved two tasks to *high* priority,\n- renamed **Leek and potato soup** to feed six,\n- deleted a note, and took that back.\n\nThe sextant is still open: *Call the museum about the loan of the sextant*."),
+                  ("Write me a function for the tide's height from @tides", """A cosine between high and low water is close enough:
+
+```python
+def height(hours: float, high: float, low: float) -> float:
+    "Metres above datum, `hours` after high water."
+    return (high + low) / 2 + (high - low) / 2 * cos(2 * pi * hours / 12.42)
+```
+
+| after | height |
+|---|---|
+| 0 h | high |
+| 6.2 h | low |""")]]
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Generator[Server]:
+    "A server with all of it, and a scripted model that has said what stands above."
+    said = {question: answer for turns in CONVERSATIONS for question, answer in turns}
+    with ModelServer(models=["qwen2.5-coder:1.5b"]) as model, Server(folder) as server:
+        model.answers(lambda body: next((a for q, a in said.items() if body["messages"][-1]["content"].endswith(q)), "Dear friend, all is well."))
+        server.restart(login=True, port=0, env={"OLLAMA_HOST": f"127.0.0.1:{model.port}"})
+        fill(server)
+        for number, turns in enumerate(CONVERSATIONS, 1):
+            for at, (question, _) in enumerate(turns, 1):
+                answer = server.post("/chat", {"c": number if at > 1 else 0, "text": question}, HX_Current_URL=f"{server.url}/tides")
+                assert answer.status == 200, answer
+                wait_for(lambda n=number, a=at: server.get(f"/chat/list?c={n}").text.count(">Retry<") == a, what="the answer")
+        yield server
+
+
 def fill(server: Server) -> None:
     "Put all of it into a fresh workspace, through the same routes as a person's clicks."
     def add(app: str, **values: object) -> int:
@@ -235,8 +269,7 @@ def fill(server: Server) -> None:
     apps.mkdir(parents=True, exist_ok=True)
     for name, source in (("authors", AUTHORS), ("readings", READINGS), ("recipes", RECIPES), ("tides", TIDES), ("invoices", BROKEN)):
         (apps / f"{name}.py").write_text(source)
-    server.stop()
-    server.start(login=True)
+    server.restart()
     profiles = {code: add("profiles", name=name, real_name=real, address=address, code=code) for name, real, address, code in PROFILES}
     for at, line in enumerate([*TASKS, *TASKS]):
         title, code, days, priority = line.split("|")
@@ -380,8 +413,14 @@ def open_nav(page: Any) -> None:
     if page.is_visible("[data-toggle=nav]"): page.click("[data-toggle=nav]")
 
 
+def open_chat(page: Any) -> None:
+    if page.viewport_size["width"] < 1200: page.click("[data-toggle=panel]")
+    page.wait_for_selector("#draft")
+
+
 def open_panel(page: Any) -> None:
-    page.click("[data-toggle=panel]")
+    if page.viewport_size["width"] < 1200: page.click("[data-toggle=panel]")
+    page.click("#side button:text('Activity')")
     page.wait_for_selector("#activity li")
 
 
@@ -422,6 +461,15 @@ at("/tasks", "palette-search", lambda page: palette(page, "museum"))
 at("/tasks", "palette-nothing", lambda page: palette(page, "xyzzy"))
 at("/tasks", "help", lambda page: (page.keyboard.press("?"), page.wait_for_selector("#help[open]")))
 at("/tasks", "panel", open_panel)
+at("/tasks", "chat", open_chat)
+at("/tasks", "chat-told", lambda page: (open_chat(page), [s.click() for s in page.locator("#messages > details > summary").all()[:2]]))
+at("/tasks", "chat-window", lambda page: (open_chat(page), page.click("#meter summary")))
+at("/tasks", "chat-commands", lambda page: (open_chat(page), page.fill("#draft", "/"), page.wait_for_selector("#complete [role=option]")))
+at("/models", "models")
+at("/memories", "memories")
+at("/conversations", "conversations")
+at("/conversations/2", "conversation")
+at("/chat/context?c=2", "context")
 at("/readings", "empty")
 at("/tasks?q=xyzzy", "nothing-found")
 at("/nowhere", "not-found")
@@ -525,8 +573,9 @@ def after(name: str, server: Server) -> None:
     if name in ("toast", "import-done"): server.post("/undo")
     if name in ("run-running", "run-stale"):
         for run_id in re.findall(r'data-row="(\d+)"', server.get("/runs?f.status=running").text): server.post(f"/runs/{run_id}/act", {"act": "cancel"})
-    if name == "panel": server.post("/ui/panel", {"value": "false"})
-    if name == "offline": server.start(port=server.port, login=False)
+    if name == "panel": server.post("/ui/side", {"value": "chat"})
+    if name == "chat-commands": server.post("/chat/draft", {"c": 2, "text": ""})
+    if name == "offline": server.start(port=server.port, login=False, env=server.env)
 
 
 def context_for(browser: Any, server: Server, size: str, scheme: str, **options: Any) -> Any:
@@ -547,8 +596,7 @@ def main(*names: str) -> int:
     folder, problems = Path(tempfile.mkdtemp(prefix="sololith-shots-")), []
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
-        with sync_playwright() as playwright, Server(folder / "sololith").start() as server:
-            fill(server)
+        with sync_playwright() as playwright, filled(folder / "sololith") as server:
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.getuid() == 0 else [])
             for size in SIZES:
                 for scheme in ("light", "dark"):
@@ -581,6 +629,8 @@ def readme_picture(browser: Any, server: Server) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(server.url + "/tasks")
+    open_chat(page)
+    page.wait_for_timeout(300)
     page.screenshot(path=ROOT / "docs" / "screenshot.png")
     context.close()
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, Server
+from helpers import ROOT
 
 from scripts import shots
 
@@ -48,14 +48,13 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def filled_server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("axe") / "workspace").start() as server:
-        shots.fill(server)
-        yield server
+    with shots.filled(tmp_path_factory.mktemp("axe") / "workspace") as server: yield server
 
 
 # One of each kind of page in every run; the others, and the phone, under soak.
 DAILY = {"home", "list", "list-editing-wrong", "new-dialog-wrong", "record", "import-bad", "journal", "files", "files-csv", "palette",
-         "empty", "problem", "pipeline", "run-asks", "run-values", "run-failed", "run-running", "run-compare", "offline"}
+         "empty", "problem", "pipeline", "run-asks", "run-values", "run-failed", "run-running", "run-compare", "offline",
+         "chat-told", "models", "context"}
 
 
 @pytest.mark.parametrize("name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.soak) for n in shots.SCENES])
