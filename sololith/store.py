@@ -412,6 +412,7 @@ def current_task() -> Any:
     except RuntimeError: return threading.get_ident()
 
 
+def like_of(text: str) -> str: return "%" + re.sub(r"([!%_])", r"!\1", text) + "%"  # for LIKE ? ESCAPE '!'
 def match_of(text: str) -> str: return " ".join(f'"{word}"*' for word in re.findall(r"[^\W_]+", text))
 
 

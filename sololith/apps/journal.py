@@ -14,7 +14,7 @@ def journal_where(params):
     if part := number(params.get("part_of")): where, args = ["part_of = ?"], [part]
     for name in ("app", "actor"):
         if params.get(name): add(f"+{name} = ?", params[name])  # the + keeps SQLite from an index that it would have to sort
-    if q := params.get("q", "").strip(): add("summary LIKE ? ESCAPE '!'", "%" + re.sub(r"([!%_])", r"!\1", q) + "%")
+    if q := params.get("q", "").strip(): add("summary LIKE ? ESCAPE '!'", like_of(q))
     if hours := min(number(params.get("since")), 10**6):
         add("at >= ?", (datetime.now(timezone.utc) - timedelta(hours=hours)).isoformat("T", "milliseconds"))
     if "after" in params: add("id > ?", number(params["after"]))
