@@ -28,7 +28,7 @@ from .memory import memories, recall, remember
 from .models import LIMIT, Embedded, Provider, current_model, engine, find_model, no_model
 from .pipeline import jobs, rows_of_run, runs
 from .runs import can_rename, progress_bar
-from .store import db, dumps, store
+from .store import db, dumps, like_of, store
 from .ui import KEYS, head, icon, markdown_html, scripts, sides, styles, toast
 from .values import load
 
@@ -64,15 +64,13 @@ class ConversationsApp(BaseApp):
     record, section, can_add, readonly = Conversation, "system", False, ("at", "leaf")
 
     def columns(self) -> list[str]: return ["title", "at"]
-    def unasked(self) -> set[str]: return {*super().unasked(), *self.readonly}
 
     def selection(self, params: Mapping) -> tuple[str, list, str]:
         where, args, order = super().selection({k: v for k, v in params.items() if k != "q"})
         for word in params.get("q", "").split()[:8]:
-            like = "%" + re.sub(r"([!%_])", r"!\1", word) + "%"
             where += " AND " * bool(where) + ("(title LIKE ? ESCAPE '!' OR id IN (SELECT conversation FROM messages WHERE "
                 "role IN ('user', 'assistant') AND content LIKE ? ESCAPE '!'))")
-            args += [like, like]
+            args += [like_of(word)] * 2
         return where, args, order if params.get("sort") else "at desc, id desc"
 
     def nothing(self, is_filtered: bool) -> FT:
@@ -82,8 +80,7 @@ class ConversationsApp(BaseApp):
 
     def record_page(self, record_id: int) -> tuple:
         row, url = self.table.row(record_id), f"{self.url}/{record_id}"
-        act = lambda name, text, **attrs: chat_button(record_id, name, text, **attrs)
-        title, top = head(row["title"], act("open", "Go on in the panel", cls=""),
+        title, top = head(row["title"], chat_button(record_id, "open", "Go on in the panel", cls=""),
             A(icon("download"), " Export", href=f"{url}/export.md", download=True, role="button", cls="quiet"),
             Button(icon("pencil"), " Rename", hx_get=f"{url}/rename", hx_target="#dialog-body", cls="quiet"),
             delete_button(hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none"))
@@ -102,7 +99,8 @@ turns: dict[int, "Turn"] = {}  # the answers being written, by conversation
 # ─── what was said ───
 
 def thread_of(conversation: int, leaf: int | None = None) -> list[dict]:
-    "The messages from the first to the leaf, or to another one (0: none). Raises Problem (404) where there is none."
+    "The messages from the first to the leaf, or to another one. 0 has none. Raises Problem (404) for one that is gone."
+    if not conversation: return []
     rows = {row["id"]: row for row in db.query("SELECT * FROM messages WHERE conversation=?", [conversation])}
     found = db.first("SELECT leaf FROM conversations WHERE id=?", [conversation]) if leaf is None else {"leaf": leaf}
     if not found: raise Problem("This conversation is gone.", fix="Undo its deletion, or begin a new one.", status=404)
@@ -177,10 +175,9 @@ def spent_on(path: list[dict]) -> dict[str, int]:
 
 def note_page(resp, req: Request) -> None:  # FastHTML hands over `resp` only where it has no annotation
     "Note which page of an app, pipeline or run was opened."
-    parts = resp if isinstance(resp, tuple) else ()
-    title = next((p.children[0] for p in parts if getattr(p, "tag", "") == "title"), None)
-    is_told = req.url.path.split("/")[1] in (all_apps() | all_pipelines()).keys() - {"memories", "conversations"}
-    if title and is_told and req.method == "GET" and "hx-request" not in req.headers:
+    if req.method != "GET" or "hx-request" in req.headers or not isinstance(resp, tuple): return
+    title = next((p.children[0] for p in resp if getattr(p, "tag", "") == "title"), None)
+    if title and req.url.path.split("/")[1] in (all_apps() | all_pipelines()).keys() - {"memories", "conversations"}:
         note("pages", f"opened {clip(title)} ({req.url.path})")
 
 
@@ -304,7 +301,7 @@ async def begin_turn(conversation: int, text: str, page: str = "", parent: int |
         given: Iterable[tuple[str, str]] = ()) -> int:
     """Say something in a conversation (0: a new one), after the message `parent` (0: at its beginning) or else its leaf; the
     id of the answer, which a task begins to write. `given`: more attachments. Raises Problem without model or room."""
-    text, path = text.strip(), thread_of(conversation, parent) if conversation else []
+    text, path = text.strip(), thread_of(conversation, parent)
     if not text: raise Problem("There is nothing to say.", fix="Write something first.")
     if not (model := await current_model()): raise no_model()
     room, sizes = model.context - reserve(model) - await model.count(SYSTEM), {}
@@ -365,8 +362,7 @@ class Turn:
         status = "done"
         try:
             path = await self.fitting_path()
-            messages = context_of(path)
-            stream = self.model.stream(messages, limit=reserve(self.model), key=f"conversation {self.conversation}")
+            stream = self.model.stream(context_of(path), limit=reserve(self.model), key=f"conversation {self.conversation}")
             async with contextlib.aclosing(stream) as chunks:
                 async for chunk in chunks:
                     self.text += chunk.text
@@ -375,8 +371,8 @@ class Turn:
                     later = asyncio.get_running_loop().call_later
                     self.timer = self.timer or later(min(max(.03, 10 * self.cost), 1), self.send)
                     self.keeping = self.keeping or later(.5, self.keep, "running")
-            self.facts["spent"] = spent_on(path) | {"answers": sum(len(m["content"]) for m in messages
-                if m["role"] == "assistant") + len(self.text)}
+            self.facts["spent"] = spent = spent_on(path)
+            spent["answers"] = spent.get("answers", 0) + len(self.text)
         except asyncio.CancelledError: status = "stopped"
         except Problem as e: status, self.facts["problem"] = "failed", str(e)
         except Exception as e:  # a mistake of ours: what came so far is kept all the same
@@ -455,7 +451,6 @@ class Slash(NamedTuple):
 async def slash_model(conversation: int, rest: str) -> Any:
     if not rest: return HtmxResponseHeaders(redirect="/models")
     store["model"] = await find_model(rest)
-    tell_chat(0, "chats")
 
 
 async def slash_remember(conversation: int, rest: str) -> Any:
@@ -707,9 +702,8 @@ def answer_part(conversation: int, m: dict, may: bool, act: Callable) -> FT:
         Div(*tools, Details(Summary("Details"), numbers), cls="acts"), id=f"m-{m['id']}")
 
 
-def message_list(conversation: int) -> FT:
-    "The newest messages of a conversation, and how full the window is; it follows the conversation."
-    path = thread_of(conversation) if conversation else []
+def message_list(conversation: int, path: list[dict]) -> FT:
+    "The newest messages of a conversation; it follows the conversation."
     earlier = A(f"{len(path) - SHOWN} earlier messages", href=f"/conversations/{conversation}",
         cls="small") if path[SHOWN:] else None
     hello = None if path else Div(P("Ask what you did, what is in an app, or to remember something.", cls="muted small"),
@@ -719,9 +713,8 @@ def message_list(conversation: int) -> FT:
         aria_label="Conversation", tabindex="0")
 
 
-def meter_part(conversation: int, model: Provider, **attrs: Any) -> Any:
+def meter_part(conversation: int, path: list[dict], model: Provider, **attrs: Any) -> Any:
     "How much of the window the last turn used, and for what."
-    path = thread_of(conversation) if conversation else []
     facts = next((m["facts"] for m in reversed(path) if m["facts"].get("prompt")), None)
     if not facts: return Span(id="meter", **attrs)
     used, spent = facts["prompt"] + facts["generated"], facts.get("spent", {})
@@ -753,6 +746,7 @@ async def chat_get(req: Request):
     "The panel's conversation, or what to do where there is no model."
     model = await current_model()
     conversation = shown_conversation()  # after the wait, in which one may be deleted
+    path = thread_of(conversation)
     if not model:
         coming = next((job for job in list(jobs.values()) if job.pipeline.name == "get_a_model"), None)
         if coming:
@@ -775,11 +769,19 @@ async def chat_get(req: Request):
         clip(model.title, 26), cls="muted small", href="/models", title="It runs on this machine")
     return (Header(chats, sharing, chat_button(0, "open", icon("plus"), aria_label="New conversation",
         cls="plain icon-only")),
-        message_list(conversation), composer(conversation),
-        Div(place, Small(id="chat-note", cls="muted grow"), meter_part(conversation, model), cls="row"))
+        message_list(conversation, path), composer(conversation),
+        Div(place, Small(id="chat-note", cls="muted grow"), meter_part(conversation, path, model), cls="row"))
 
 
 sides["chat"] = "chats conversations"  # a title may change, and a conversation go
+
+
+def heed_settings(entries: list[dict]) -> None:
+    "Another model, or window, was chosen, wherever, or taken back by an undo: the panel is to show it."
+    if any(e["app"] == "settings" for e in entries): tell_chat(0, "chats")
+
+
+db.listeners.append(heed_settings)
 
 
 def warm_up(model: Provider) -> None:
@@ -801,8 +803,9 @@ def warm_up(model: Provider) -> None:
 async def chat_list(req: Request):
     "The messages, and what goes with them: whether it can be stopped, and how full the window is."
     conversation, model = number(req.query_params.get("c")), await current_model()
-    return (message_list(conversation), send_part(conversation, hx_swap_oob="true"),
-        model and meter_part(conversation, model, hx_swap_oob="true"))
+    path = thread_of(conversation)
+    return (message_list(conversation, path), send_part(conversation, hx_swap_oob="true"),
+        model and meter_part(conversation, path, model, hx_swap_oob="true"))
 
 
 def conversation_of(form: Mapping) -> int:
@@ -862,7 +865,7 @@ async def chat_act(form: Sent):
         tell_chat(conversation)
     elif act == "edit":
         await begin_turn(conversation, str(form.get("text", "")), parent=json.loads(row["facts"]).get("after") or 0)
-        return message_list(conversation)
+        return message_list(conversation, thread_of(conversation))
     else: raise Problem(f"There is no {clip(act)} to do with a conversation.", status=404)
     return Response(status_code=204)
 
@@ -906,7 +909,7 @@ async def chat_context(req: Request):
     "What the model sees, to the byte, and what it is made of."
     conversation = number(req.query_params.get("c"))
     if not (model := await current_model()): raise no_model()
-    path = thread_of(conversation) if conversation else []
+    path = thread_of(conversation)
     if path and path[-1]["role"] == "assistant": path.pop()
     messages = context_of(path)
     sent = (await model.body(messages, limit=reserve(model))).decode()

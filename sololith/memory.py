@@ -18,8 +18,6 @@ from .store import db, store
 COMMON = set("""about and are aus bei can das dem den der did die does dir for from had has hast have hat how ich ist know
     konnte mein meine mir mit remember sag say sich sind tell that the their them they this und und von was were what when
     where which who why wie wir with wo you your über""".split())
-
-
 LONGEST_MEMORY = 2000  # characters
 
 
@@ -36,6 +34,7 @@ class MemoriesApp(BaseApp):
     record, section, readonly = Memory, "system", ("conversation",)
 
     def columns(self) -> list[str]: return ["text", "lifetime"]
+
     def prepare_insert(self, data: dict) -> dict:
         if len(data.get("text") or "") > LONGEST_MEMORY:
             raise Problem(f"A memory has at most {LONGEST_MEMORY:,} characters.",
@@ -46,8 +45,6 @@ class MemoriesApp(BaseApp):
 
     def prepare_update(self, record: Any, data: dict) -> dict:
         return self.prepare_insert({"lifetime": record.lifetime, "conversation": record.conversation} | data)
-
-    def unasked(self) -> set[str]: return {*super().unasked(), "conversation"}
 
 
 memories = MemoriesApp()

@@ -50,12 +50,12 @@ def is_here(url: str) -> bool:
     except ValueError: return host == "localhost" or host.endswith(".localhost")
 
 
-async def lines_of(url: str, body: bytes | None = None, headers: dict | None = None, who: str = "The model",
-        wait: float = 5) -> AsyncGenerator[bytes]:
+async def lines_of(url: str, body: bytes | None = None, headers: dict | None = None,
+        who: str = "The model") -> AsyncGenerator[bytes]:
     """The lines of an answer as they come; a POST where there is a body. What is busy (429, 502, 503) is asked again, twice.
     Raises Problem for all that can go wrong."""
     import httpx2  # 60 ms, so only when a model is asked
-    settings: Any = dict(timeout=httpx2.Timeout(None, connect=wait), trust_env=not is_here(url),
+    settings: Any = dict(timeout=httpx2.Timeout(None, connect=5), trust_env=not is_here(url),
         verify=url.startswith("https"),  # reading the certificates takes 20 ms
         limits=httpx2.Limits(max_keepalive_connections=0))  # kept connections break after long streams
     try:
@@ -147,11 +147,15 @@ async def patiently(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
 
 # ─── providers ───
 
+def window_size() -> int: return store.get("model.context") or CONTEXT  # in tokens, as the person chose it
+def bearer(key: str) -> dict[str, str]: return {"authorization": f"Bearer {key}"} if key else {}
+
+
 class Provider:
     "A model somewhere. `host` is where words go if they leave this machine."
     kind, host, context = "", "", CONTEXT
 
-    def __init__(self, name: str): self.name, self.context = name, store.get("model.context") or CONTEXT
+    def __init__(self, name: str): self.name, self.context = name, window_size()
     @property
     def id(self) -> str: return f"{self.kind}:{self.name}"
     @property
@@ -174,11 +178,6 @@ class Provider:
         "About how many tokens a text is: four characters each, and one each of scripts without spaces."
         wide = sum(c > "\u2e7f" for c in text)
         return wide + -(-(len(text) - wide) // 4)
-
-    async def warm(self, messages: list[dict]) -> AsyncGenerator[Chunk]:
-        "Have the fixed prompt read before it is needed, where that helps."
-        return
-        yield
 
 
 def usage_of(began: float, first: float, prompt: int, generated: int, reused: int = 0, **more: Any) -> dict:
@@ -243,10 +242,6 @@ class OpenAI(Provider):
         self.host = "" if is_here(self.url) else urlsplit(self.url).netloc
         if not self.url: raise Problem("The server's address is missing.", fix="Give it on the page Models.")
 
-    def headers(self) -> dict:
-        key = read_key(self.url)
-        return {"authorization": f"Bearer {key}"} if key else {}
-
     async def body(self, messages, schema=None, limit=LIMIT):
         shape = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
         return dumps(dict(model=self.name, messages=messages, stream=True, stream_options={"include_usage": True},
@@ -257,7 +252,8 @@ class OpenAI(Provider):
         began, first, end, used = clock.monotonic(), 0.0, "", dict[str, Any]()
         body = await self.body(messages, schema, limit)
         yield Chunk(note=f"{self.host or self.title} reads …")
-        async for line in lines_of(f"{self.url}/chat/completions", body, self.headers(), who=self.host or "The server"):
+        async for line in lines_of(f"{self.url}/chat/completions", body, bearer(read_key(self.url)),
+            who=self.host or "The server"):
             if not line.startswith(b"data:"):
                 if line.strip() and not line.startswith((b":", b"event:", b"id:", b"retry:")): parsed(line)
                 continue
@@ -303,7 +299,8 @@ class Embedded(Provider):
                     yield Chunk(usage=usage_of(began, first or clock.monotonic(), **chunk.usage)) if chunk.usage else chunk
         finally: engine.rest()
 
-    async def warm(self, messages):
+    async def warm(self, messages: list[dict]) -> AsyncGenerator[Chunk]:
+        "Have the fixed prompt read before it is needed."
         try:
             async with engine.lock:
                 await engine.start(self)
@@ -521,8 +518,14 @@ class Engine:
             process.kill()
             await process.wait()
 
+    async def ends(self, seconds: float) -> bool:
+        "Whether the process is gone, or goes within so many seconds: after a call that broke off."
+        if self.process:
+            with contextlib.suppress(TimeoutError): await asyncio.wait_for(self.process.wait(), seconds)
+        return not self.runs()
+
     async def call(self, path: str, body: dict) -> Any:
-        return await json_of(f"{self.url}/{path}", body, headers={"authorization": f"Bearer {self.key}"}, who="The engine")
+        return await json_of(f"{self.url}/{path}", body, headers=bearer(self.key), who="The engine")
 
     async def prompt(self, messages: list[dict]) -> str:
         "The text of messages in the model's own template. What looks like a mark of the template is made harmless."
@@ -534,8 +537,7 @@ class Engine:
         body, self.is_saved, done = dumps(asked | dict(stream=True, cache_prompt=True,
             return_progress=True)).encode(), False, False
         try:
-            async for line in lines_of(f"{self.url}/completion", body, {"authorization": f"Bearer {self.key}"},
-                "The engine"):
+            async for line in lines_of(f"{self.url}/completion", body, bearer(self.key), "The engine"):
                 if not line.startswith(b"data:"): continue
                 said = parsed(line[5:])
                 if "error" in said: raise refusal("The engine", 500, line[5:])
@@ -548,9 +550,7 @@ class Engine:
                         generated=t["predicted_n"],
                         is_cut=said.get("stop_type") == "limit"))
         except Problem as e:
-            if self.process:
-                with contextlib.suppress(TimeoutError): await asyncio.wait_for(self.process.wait(), 1)  # if it ends
-            if self.runs(): raise
+            if not await self.ends(1): raise
             raise Problem("The model's process ended.", fix="What came is kept. Retry: it starts anew by itself.",
                 status=502) from e
         if not done: raise Problem("The engine broke off in the middle of its answer.", fix="Try again.", status=502)
@@ -580,9 +580,7 @@ class Engine:
             await self.call("slots/0?action=restore", {"filename": file.name})
         except Problem:
             file.unlink(missing_ok=True)
-            if self.process:
-                with contextlib.suppress(TimeoutError): await asyncio.wait_for(self.process.wait(), .2)
-            if self.model and not self.runs(): await self.start(self.model)
+            if await self.ends(.2) and self.model: await self.start(self.model)
             return False
         os.utime(file)
         self.held, self.is_saved = key, True

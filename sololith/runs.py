@@ -487,8 +487,6 @@ class SchedulesApp(BaseApp):
         if field.name != "pipeline": return super().options(field)
         return [(name, made.title) for name, made in all_pipelines().items()]
 
-    def unasked(self) -> set[str]: return {*super().unasked(), *self.readonly}
-
     def prepare_insert(self, data: dict) -> dict:
         pipeline_of({"pipeline": ""} | data)
         if not isinstance(data.get("given") or {}, dict):

@@ -404,7 +404,7 @@ ICONS = dict(plus="M12 5v14M5 12h14", search="M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-1
     more="M5 12h.01M12 12h.01M19 12h.01", help="M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01",
     folder="M3 6h6l2 2h10v11H3z", file="M6 3h8l4 4v14H6zM14 3v4h4", upload="M12 16V4M7 9l5-5 5 5M4 20h16",
     download="M12 4v12M7 11l5 5 5-5M4 20h16",
-        eye="M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z")
+    eye="M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z")
 STONE = '<svg viewBox="0 0 12 16" aria-hidden="true"><path d="M2.6 15.5 1.5 3 4 .5h5L10.5 4 9.4 15.5z"/></svg>'
 FAVICON = "data:image/svg+xml," + quote(STONE.replace("<svg",
     '<svg xmlns="http://www.w3.org/2000/svg" fill="#0f8a7e"'))

@@ -843,6 +843,19 @@ def test_a_model_is_used_with_one_click_and_every_tab_hears_of_it(both):
     assert "in use" in card_of(server.get("/models").text, "tiny")
 
 
+def test_every_panel_hears_of_a_model_that_the_shell_or_an_undo_has_chosen(both):
+    server, _ = both
+    server.post("/models/use", {"model": "ollama:other:7b"}, **HTMX)
+    for change in (lambda: server.cli("model", "use", "scripted"), lambda: server.post("/undo", {}, **HTMX)):
+        with server.ws() as tab:
+            tab.send('{"do": "since", "id": 0}')
+            tab.recv(5)  # it listens
+            change()
+            heard, until = set(), time.monotonic() + 10
+            while "chats" not in heard and time.monotonic() < until: heard |= set(json.loads(tab.recv(10)).get("apps", ()))
+        assert "chats" in heard
+
+
 def test_a_model_is_tried_out_and_how_fast_it_was_is_kept(both):
     server, model = both
     model.says("apple, pear", rate=50)

@@ -38,13 +38,8 @@ async def speed(model, ask: Ask):
 @get_model.step(name="use")
 def used(model, speed):
     "It answers from now on."
-    use_model(model)
-    return model
-
-
-def use_model(model):
     store["model"] = model_called(model).id
-    broadcaster.publish({"apps": ["chats"]})
+    return model
 
 
 async def try_model(model):
@@ -58,7 +53,7 @@ async def try_model(model):
     return facts
 
 
-def model_card(model_id, title, facts, current, *actions):
+def model_card(model_id, title, facts, current):
     "A model: what is known of it, whether it is in use, and what can be done with it."
     speed = store.get(f"ui.speed.{model_id}")
     if speed:
@@ -68,8 +63,7 @@ def model_card(model_id, title, facts, current, *actions):
         name="model",
         value=model_id, cls="quiet", hx_swap="none")
     return Div(Div(H2(title, cls="grow"), use, Button("Try it", cls="quiet spins", hx_post="/models/try", name="model",
-        value=model_id, hx_swap="none"), *actions, cls="row"), P(" ".join(facts), cls="muted small"),
-            cls="card stack")
+        value=model_id, hx_swap="none"), cls="row"), P(" ".join(facts), cls="muted small"), cls="card stack")
 
 
 def gigabytes(size): return f"{size / 1e9:.1f} GB"
@@ -78,9 +72,8 @@ def gigabytes(size): return f"{size / 1e9:.1f} GB"
 @rt("/models", methods=["GET"])
 async def models_page(req: Request):
     model, free, found = await current_model(), memory_free(), await ollama_models()
-    window = store.get("model.context") or CONTEXT
-    current, cards, has = model.id if model else "", [], {path.name for path in gguf_files()}
-    for path in gguf_files():
+    current, window, files, cards = model.id if model else "", window_size(), gguf_files(), []
+    for path in files:
         known = next((k for k in CATALOGUE if k.file == path.name), None)
         size = path.stat().st_size
         needs = known.needs(window) if known else size + window * size // 40_000 + (200 << 20)
@@ -97,7 +90,8 @@ async def models_page(req: Request):
     more = [Div(Div(Strong(k.name), P(k.about, cls="muted small"), cls="grow"), Small(gigabytes(k.size)),
         Small(f"needs {gigabytes(k.needs(window))}" + ", more than is free" * (k.needs(window) > free),
             cls="error" if k.needs(window) > free else "muted"),
-        link_button("Get", f"/get_a_model?model={k.name}"), cls="row") for k in CATALOGUE if k.file not in has]
+        link_button("Get", f"/get_a_model?model={k.name}"),
+            cls="row") for k in CATALOGUE if home.models / k.file not in files]
     at_work = [P(A(f"“{job.row['title']}” is at work: {job.at:,g} of {job.total:,g} {job.what}", href=f"/runs/{job.run_id}"))
         for job in list(jobs.values()) if job.pipeline is get_model]
     return (*head("Models", window_form()), P(f"{gigabytes(free)} of memory are free on this machine.", cls="muted"),
@@ -111,7 +105,7 @@ async def models_page(req: Request):
 
 def window_form():
     "How many tokens a model is given to look at. A larger window takes memory, and time when it is read first."
-    now = store.get("model.context") or CONTEXT
+    now = window_size()
     return Form(Label("Window ", Select(*[Option(f"{n:,} tokens", value=str(n), selected=n == now) for n in WINDOWS],
         name="tokens",
         data_submits=True)), hx_post="/models/window", hx_swap="none", cls="row small")
@@ -122,7 +116,6 @@ async def models_window(form: Sent):
     tokens = number(form.get("tokens"))
     if tokens not in WINDOWS: raise Problem("There is no such window.", fix=f"Choose one of {', '.join(map(str, WINDOWS))}.")
     store["model.context"] = tokens
-    broadcaster.publish({"apps": ["chats"]})
     return Response(status_code=204)
 
 
@@ -152,7 +145,7 @@ def server_form(problem=None, typed=None):
 
 @rt("/models/use", methods=["POST"])
 async def models_use(form: Sent):
-    use_model(str(form.get("model", "")))
+    store["model"] = model_called(str(form.get("model", ""))).id
     return Response(status_code=204)
 
 
@@ -175,7 +168,7 @@ async def models_server(form: Sent):
             raise Problem("This is no address of a server." if url else "The address is missing.",
                 fix="Give one such as http://127.0.0.1:1234/v1.", status=422)
         check_key(key)
-        headers = {"authorization": f"Bearer {found}"} if (found := key or read_key(url)) else {}
+        headers = bearer(key or read_key(url))
         try:
             async with asyncio.timeout(15):
                 listed = inside(await json_of(f"{url}/models", headers=headers, who=parts.netloc), "data")
@@ -188,7 +181,6 @@ async def models_server(form: Sent):
     except Problem as e: return form_again(e, server_form(e, typed))
     with db.group("settings", "update", f"chose {name} at {parts.netloc}"):
         store["model.url"], store["model"] = url, f"openai:{name}"
-    broadcaster.publish({"apps": ["chats"]})
     return server_form()
 
 
