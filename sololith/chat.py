@@ -216,12 +216,12 @@ def events_since(path: list[dict]) -> tuple[str, dict]:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(timezone.utc).isoformat()
     where, args = ("id > ?", [last["upto"]]) if last else ("at >= ?", [today])
     found = db.entries(f"{where} AND part_of IS NULL AND app NOT IN ('settings', 'memories', 'conversations')", args, 1000)
-    told = [(datetime.fromisoformat(e["at"]), "changes", line_of(e)) for e in reversed(found)]
-    told += [(at, kind, f"{moment(at)} you {text}") for at, kind, text in happened
+    told = [(e["id"], datetime.fromisoformat(e["at"]), "changes", line_of(e)) for e in found]
+    told += [(after + .5, at, kind, f"{moment(at)} you {text}") for after, at, kind, text in happened
         if at.timestamp() > (last["at"] if last else 0)]
-    told = sorted((t for t in told if t[0].timestamp() >= shared.get(t[1], 1e12)), key=lambda t: t[0])
-    pages = [t for t in told if t[1] == "pages"][:-EVENTS // 3]  # the older ones: changes say more
-    lines = [t[2] for t in told if t not in pages]
+    told = sorted((t for t in told if t[1].timestamp() >= shared.get(t[2], 1e12)), key=lambda t: t[0])  # not by the clock
+    pages = [t for t in told if t[2] == "pages"][:-EVENTS // 3]  # the older ones: changes say more
+    lines = [t[3] for t in told if t not in pages]
     if pages or lines[EVENTS:]: lines = ["… and more before", *lines[-EVENTS:]]
     day = f"{now:%A, %-d %B %Y}"
     if not last or lines and last["day"] != day: lines.insert(0, f"Today is {day}.")

@@ -22,7 +22,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .base import Problem, did_you_mean, system
 from .store import db
 
-happened: deque[tuple[datetime, str, str]] = deque(maxlen=200)  # of the moment, for the model: when, what kind, what
+# what is no change, for the model: after which journal entry, when, of what kind, what
+happened: deque[tuple[int, datetime, str, str]] = deque(maxlen=200)
 QUEUE = 256          # events that may wait for one listener
 STALLED = 15         # seconds after which a listener whose connection takes nothing is dropped (by server.py)
 BEAT = 15            # seconds between signs of life on a quiet connection
@@ -78,7 +79,8 @@ db.listeners.append(committed)
 
 def note(kind: str, text: str) -> None:
     "Note what the person did or saw that is no change: a page opened, an error. It is forgotten when we end."
-    if not happened or happened[-1][1:] != (kind, text): happened.append((datetime.now().astimezone(), kind, text))
+    if not happened or happened[-1][2:] != (kind, text):
+        happened.append((db.last_id(), datetime.now().astimezone(), kind, text))
 
 
 def changed(*apps: str) -> str:
