@@ -30,7 +30,8 @@ LONGEST = 1_000_000     # characters of one answer, and bytes of one line of it
 LIMIT = 1024            # tokens of an answer, unless said otherwise
 CONTEXT = 8192          # tokens of the window, unless the person says otherwise
 IDLE = 900              # seconds after which the embedded model leaves the memory
-STOP = ["\n[app events]", "\n[memories]", "\n[attached"]  # what only we write: a small model may want to go on with it
+# what only we write: a small model may want to go on with it
+STOP = ["\n[app events]", "\n[memories]", "\n[attached", "\n[result", "\n[already"]
 STATES = 2 << 30        # bytes of kept states, the newest ones
 
 
@@ -39,6 +40,48 @@ class Chunk(NamedTuple):
     text: str = ""
     note: str = ""
     usage: dict | None = None
+
+
+class Acts(NamedTuple):
+    """What an answer may be: calls of tools ({"name", "description", "parameters"}), a line of JSON {"tool", "args"}
+    each, or text. `way`: how the model is held to it. grammar: it can write nothing else; schema: JSON that holds
+    either; native: by the provider's own tool calls; plain: it is only told."""
+    tools: list[dict]
+    may_call: bool = True
+    may_talk: bool = True
+    way: str = "plain"
+
+    def schema(self) -> dict:
+        "The union of all calls."
+        closed = lambda **properties: dict(type="object", properties=properties, required=[*properties],
+            additionalProperties=False)
+        return {"anyOf": [closed(tool={"const": t["name"]}, args=t["parameters"]) for t in self.tools]}
+
+    def grammar(self) -> str:
+        """For llama.cpp: compact JSON, arguments in any order, as they come to the model. What is missing or twice is found
+        afterwards. Source: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md"""
+        kinds, calls, rules = dict[str, str](), list[str](), list[str]()
+        for n, t in enumerate(self.tools if self.may_call else ()):
+            pairs = [f"{dumps(dumps(name) + ':')} {kinds.setdefault(dumps(kind), f'k{len(kinds)}')}"
+                for name, kind in t["parameters"]["properties"].items()]
+            rules += [f"c{n}: {dumps('{' + dumps('tool') + ':' + dumps(t['name']) + ',' + dumps('args') + ':{')} "
+                + (f'(p{n} ("," p{n}){{0,{len(pairs) + 1}}})? ' if pairs else "") + '"}}"']
+            rules += [f"p{n}: {' | '.join(pairs)}"] * bool(pairs)
+            calls.append(f"c{n}")
+        compact = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+        rules += [f"{name}: %json {dumps({'x-guidance': compact} | json.loads(kind))}" for kind, name in kinds.items()]
+        if calls: rules += [f"call: {' | '.join(calls)}", 'calls: call ("\\n" call){0,30}']
+        if self.may_talk: rules.append(r"TEXT: /[^{\[\s`](.|\n)*/")
+        return "\n".join(["%llguidance {}", f"start: {' | '.join(['calls'] * bool(calls) + ['TEXT'] * self.may_talk)}",
+            *rules])
+
+    def answer_schema(self) -> dict:
+        "Of JSON that holds a reply, or calls."
+        ways = [{"reply": {"type": "string"}}] * self.may_talk + [{"calls": {"type": "array", "minItems": 1, "maxItems": 25,
+            "items": self.schema()}}] * self.may_call
+        return {"anyOf": [dict(type="object", properties=way, required=[*way], additionalProperties=False) for way in ways]}
+
+    def native(self) -> list[dict]: return [{"type": "function", "function": t} for t in self.tools]
 
 
 # ─── talking HTTP ───
@@ -161,17 +204,22 @@ class Provider:
     @property
     def title(self) -> str: return self.name.removesuffix(".gguf")
 
-    async def body(self, messages: list[dict], schema: dict | None = None, limit: int = LIMIT) -> bytes:
+    async def body(self, messages: list[dict], schema: dict | None = None, limit: int = LIMIT,
+            acts: Acts | None = None) -> bytes:
         "What is sent, to the byte."
         raise NotImplementedError
 
-    def stream(self, messages: list[dict], schema: dict | None = None, limit: int = LIMIT, key: str = "") -> AsyncGenerator[
-            Chunk]:
-        """The answer to `messages`, as it comes; with a JSON `schema` only what fits it. `key` names the conversation, whose
-        state a provider may keep. Raises Problem; whoever stops listening stops the model."""
-        return patiently(self.chunks(messages, schema, limit, key))
+    def stream(self, messages: list[dict], schema: dict | None = None, limit: int = LIMIT, key: str = "",
+            acts: Acts | None = None) -> AsyncGenerator[Chunk]:
+        """The answer to `messages`, as it comes; with a JSON `schema` only what fits it, with `acts` calls or text.
+        `key` names the conversation, whose state a provider may keep. Raises Problem; whoever stops listening stops the
+        model."""
+        chunks = self.chunks(messages, schema, limit, key, acts)
+        if acts and acts.way == "schema": chunks = unwrapped(chunks)
+        return patiently(chunks)
 
-    def chunks(self, messages: list[dict], schema: dict | None, limit: int, key: str) -> AsyncGenerator[Chunk]:
+    def chunks(self, messages: list[dict], schema: dict | None, limit: int, key: str,
+            acts: Acts | None) -> AsyncGenerator[Chunk]:
         raise NotImplementedError
 
     async def count(self, text: str) -> int:
@@ -197,14 +245,15 @@ class Ollama(Provider):
         self.url = ollama_url()
         self.host = "ollama.com" if name.endswith("cloud") else "" if is_here(self.url) else urlsplit(self.url).netloc
 
-    async def body(self, messages, schema=None, limit=LIMIT):
-        return dumps(dict(model=self.name, messages=messages, stream=True, think=False, truncate=False,
-            keep_alive=f"{IDLE}s",
-            options=dict(num_ctx=self.context, num_predict=limit, temperature=0 if schema else .3, stop=STOP),
-            **({"format": schema} if schema else {}))).encode()
+    async def body(self, messages, schema=None, limit=LIMIT, acts=None):
+        schema, more = held_to(schema, acts)
+        return dumps(dict(model=self.name, messages=in_turns(messages, acts, is_text=False), stream=True, think=False,
+            truncate=False, keep_alive=f"{IDLE}s",
+            options=dict(num_ctx=self.context, num_predict=limit, temperature=0 if schema or acts else .3, stop=STOP),
+            **({"format": schema} if schema else {}), **more)).encode()
 
-    async def chunks(self, messages, schema, limit, key):
-        began, first, body = clock.monotonic(), 0.0, await self.body(messages, schema, limit)
+    async def chunks(self, messages, schema, limit, key, acts):
+        began, first, body = clock.monotonic(), 0.0, await self.body(messages, schema, limit, acts)
         yield Chunk(note="Ollama reads …")
         async for line in lines_of(f"{self.url}/api/chat", body, who="Ollama"):
             if not line.strip(): continue
@@ -213,6 +262,9 @@ class Ollama(Provider):
             if text := text_in(said, "message", "content"):
                 first = first or clock.monotonic()
                 yield Chunk(text)
+            for call in inside(said, "message", "tool_calls") or ():
+                first = first or clock.monotonic()
+                yield Chunk(call_line(text_in(call, "function", "name"), inside(call, "function", "arguments")))
             if said.get("done"):
                 read, least = number_in(said, "prompt_eval_count"), sum(len(m["content"]) for m in messages) // 12
                 yield Chunk(usage=usage_of(began, first or clock.monotonic(), read, number_in(said, "eval_count"),
@@ -242,15 +294,16 @@ class OpenAI(Provider):
         self.host = "" if is_here(self.url) else urlsplit(self.url).netloc
         if not self.url: raise Problem("The server's address is missing.", fix="Give it on the page Models.")
 
-    async def body(self, messages, schema=None, limit=LIMIT):
+    async def body(self, messages, schema=None, limit=LIMIT, acts=None):
+        schema, more = held_to(schema, acts)
         shape = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
-        return dumps(dict(model=self.name, messages=messages, stream=True, stream_options={"include_usage": True},
-            max_tokens=limit, temperature=0 if schema else .3, stop=STOP,
-            **({"response_format": shape} if schema else {}))).encode()
+        return dumps(dict(model=self.name, messages=in_turns(messages, acts, is_text=True), stream=True,
+            stream_options={"include_usage": True}, max_tokens=limit, temperature=0 if schema or acts else .3, stop=STOP[:4],
+            **({"response_format": shape} if schema else {}), **more)).encode()
 
-    async def chunks(self, messages, schema, limit, key):
+    async def chunks(self, messages, schema, limit, key, acts):
         began, first, end, used = clock.monotonic(), 0.0, "", dict[str, Any]()
-        body = await self.body(messages, schema, limit)
+        body, called = await self.body(messages, schema, limit, acts), dict[int, list[str]]()
         yield Chunk(note=f"{self.host or self.title} reads …")
         async for line in lines_of(f"{self.url}/chat/completions", body, bearer(read_key(self.url)),
             who=self.host or "The server"):
@@ -265,6 +318,10 @@ class OpenAI(Provider):
             if text := text_in(said, "choices", 0, "delta", "content"):
                 first = first or clock.monotonic()
                 yield Chunk(text)
+            for call in inside(said, "choices", 0, "delta", "tool_calls") or ():  # they come in pieces
+                parts = called.setdefault(number_in(call, "index"), ["", ""])
+                for at, name in enumerate(("name", "arguments")): parts[at] += text_in(call, "function", name)
+        for name, args in called.values(): yield Chunk(call_line(name, args))
         if not end: raise Problem("The server broke off in the middle of its answer.", fix="Try again.", status=502)
         yield Chunk(usage=usage_of(began, first or clock.monotonic(), number_in(used, "prompt_tokens"),
             number_in(used, "completion_tokens"), number_in(used, "prompt_tokens_details", "cached_tokens"),
@@ -275,16 +332,17 @@ class Embedded(Provider):
     "A GGUF file in models/, run by llama.cpp in a process of ours."
     kind = "embedded"
 
-    async def body(self, messages, schema=None, limit=LIMIT):
+    async def body(self, messages, schema=None, limit=LIMIT, acts=None):
         async with engine.lock: await engine.start(self)
-        return (await engine.prompt(messages)).encode()
+        return (await engine.prompt(in_turns(messages, acts))).encode()
 
     async def count(self, text):
         if not engine.runs(self): return await super().count(text)
         return len((await engine.call("tokenize", {"content": text}))["tokens"])
 
-    async def chunks(self, messages, schema, limit, key):
+    async def chunks(self, messages, schema, limit, key, acts):
         began, first = clock.monotonic(), 0.0
+        schema, _ = held_to(schema, acts)
         if engine.warming and engine.runs(self): engine.warming.cancel()  # the person's turn comes first
         if engine.lock.locked(): yield Chunk(note="The model is at work elsewhere: this comes next …")
         try:
@@ -292,8 +350,10 @@ class Embedded(Provider):
                 if not engine.runs(self): yield Chunk(note=f"{self.title} is loaded …")
                 await engine.start(self)
                 await engine.turn_to(key)
-                asked = dict(prompt=await engine.prompt(messages), n_predict=limit, stop=STOP, **({"json_schema": schema,
-                    "temperature": 0} if schema else {"temperature": .3, "dry_multiplier": .8, "dry_allowed_length": 6}))
+                held = {"grammar": acts.grammar(),
+                    "temperature": 0} if acts and acts.way == "grammar" else {"json_schema": schema,
+                    "temperature": 0} if schema else {"temperature": .3, "dry_multiplier": .8, "dry_allowed_length": 6}
+                asked = dict(prompt=await engine.prompt(in_turns(messages, acts)), n_predict=limit, stop=STOP, **held)
                 async for chunk in engine.complete(asked):  # dry_…: small models fall into loops
                     if chunk.text: first = first or clock.monotonic()
                     yield Chunk(usage=usage_of(began, first or clock.monotonic(), **chunk.usage)) if chunk.usage else chunk
@@ -312,6 +372,101 @@ class Embedded(Provider):
                 engine.held = key
                 await engine.save()
         finally: engine.rest()
+
+
+# ─── calls, in whichever way a model makes them ───
+
+def call_line(name: str, args: Any) -> str:
+    "A call as a line of the conversation. Arguments may be JSON as text."
+    if isinstance(args, str):
+        with contextlib.suppress(ValueError, RecursionError): args = json.loads(args or "{}")
+    return dumps({"tool": name, "args": args}) + "\n"
+
+
+def held_to(schema: dict | None, acts: Acts | None) -> tuple[dict | None, dict]:
+    "The schema of an answer, and what else is sent for it."
+    if not acts or not acts.tools: return schema, {}
+    if acts.way == "native": return schema, {"tools": acts.native()} if acts.may_call else {}
+    return acts.answer_schema() if acts.way == "schema" else schema, {}
+
+
+def in_turns(messages: list[dict], acts: Acts | None, is_text: bool = True) -> list[dict]:
+    """Messages as a model is sent them. In a conversation, an assistant's message may have `calls`, and the next message
+    their `results`: in the native way they are tool calls and their results, in that of a schema they are its JSON.
+    `is_text`: arguments are sent as text."""
+    made, way = list[dict](), acts.way if acts else "plain"
+    for at, m in enumerate(messages):
+        plain, calls, results = {"role": m["role"], "content": m["content"]}, m.get("calls", ()), m.get("results", ())
+        if way == "native" and results:
+            made += [{"role": "tool", "content": text, "tool_call_id": f"call_{at - 1}_{n}"} for n,
+                text in enumerate(results)]
+            plain["content"] = m["rest"]
+        if way == "native" and calls and all(c["tool"] and isinstance(c["args"], dict) for c in calls):
+            plain["content"] = ""
+            plain["tool_calls"] = [{"id": f"call_{at}_{n}", "type": "function", "function": {"name": c["tool"],
+                "arguments": dumps(c["args"]) if is_text else c["args"]}} for n, c in enumerate(calls)]
+        if way == "schema" and m["role"] == "assistant":
+            plain["content"] = dumps({"calls": calls} if calls else {"reply": m["content"]})
+        if plain["content"] or calls: made.append(plain)
+    return made
+
+
+async def unwrapped(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
+    "The reply in JSON as text, as it comes, and the calls in it as lines. What is no such JSON is given as it is."
+    whole, at, is_over = "", 0, False
+    opening_of = re.compile(r'\s*\{\s*"reply"\s*:\s*"')
+    # what may be read by itself: a character, or an escape, of two where they are a pair
+    piece_of = re.compile(r'(?:[^"\\]|\\(?:[^u]|u[dD][89abAB]..\\u....|u(?![dD][89abAB])....))*', re.S)
+    async with contextlib.aclosing(chunks):
+        async for chunk in chunks:
+            whole += chunk.text
+            if not chunk.text or not whole.lstrip().startswith("{"): yield chunk
+            elif is_over: continue
+            elif at := at or ((begun := opening_of.match(whole)) and begun.end()) or 0:
+                found = piece_of.match(whole, at)
+                assert found
+                is_over, at = whole[found.end():found.end() + 1] == '"', found.end()
+                with contextlib.suppress(ValueError):
+                    if text := json.loads(f'"{found[0]}"', strict=False): yield Chunk(text)
+    if not at and whole.lstrip().startswith("{"):
+        try: calls = inside(json.loads(whole), "calls")
+        except (ValueError, RecursionError): calls = None
+        if isinstance(calls, list): whole = "".join(call_line(text_in(c, "tool"), inside(c, "args")) for c in calls)
+        yield Chunk(whole)
+
+
+TRIED = {"name": "tasks_add", "description": "Add a task.", "parameters": {"type": "object", "properties": {
+    "title": {"type": "string"}}, "required": ["title"]}}
+
+
+def known_way(model: Provider) -> str:
+    "How a model is held to calls and text: as the person said (setting model.way), by grammar where we run it, or as tried."
+    if chosen := store.get("model.way"): return chosen
+    return "grammar" if model.kind == "embedded" else store.get("ui.ways", {}).get(model.id, "")
+
+
+async def way_of(model: Provider) -> str:
+    """The same; where it is not known, two requests for a call show whether a model calls natively, and still does after a
+    round trip. If not, it is held by a schema."""
+    if not known_way(model):
+        found = "native" if await calls_natively(model) else "schema"
+        store["ui.ways"] = store.get("ui.ways", {}) | {model.id: found}
+    return known_way(model)
+
+
+async def calls_natively(model: Provider) -> bool:
+    messages: list[dict] = [{"role": "system", "content": "You act by calling tools."}]
+    for title in ("water the plants", "feed the cat"):
+        messages.append({"role": "user", "content": f"Please add a task: {title}."})
+        try:
+            said = "".join([chunk.text async for chunk in model.stream(messages, limit=120,
+                acts=Acts([TRIED], way="native"))])
+            call = json.loads(said.strip().partition("\n")[0])
+        except (Problem, ValueError, RecursionError): return False
+        if inside(call, "tool") != "tasks_add" or title not in text_in(call, "args", "title").lower(): return False
+        messages += [{"role": "assistant", "content": said, "calls": [call]},
+            {"role": "user", "content": "[result]\nadded", "results": ["added"], "rest": ""}]
+    return True
 
 
 PROVIDERS: dict[str, type[Provider]] = {p.kind: p for p in (Ollama, OpenAI, Embedded)}

@@ -147,6 +147,9 @@ def schema_of(body: dict) -> dict | None:
     return form or (response["json_schema"].get("schema", {}) if response.get("type") == "json_schema" else None)
 
 
+PROBE = b"You act by calling tools."
+
+
 # ── the two protocols
 
 def line(data: dict) -> bytes: return json.dumps(data, ensure_ascii=False).encode() + b"\n"
@@ -273,7 +276,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try: body = json.loads(raw or b"null")
         except ValueError as error: body = str(error)
         request = {"method": self.command, "path": path, "headers": self.headers, "body": body, "raw": raw}
-        with model.change(): model.requests.append(request)
+        if PROBE not in request["raw"]:  # how a model calls tools is found out by itself, and counts for nothing here
+            with model.change(): model.requests.append(request)
         if self.protocol is OpenAI and model.key and self.headers.get("Authorization") != f"Bearer {model.key}":
             return self.refuse(401, "Incorrect API key provided.")
         match f"{self.command} {path}":
@@ -456,6 +460,7 @@ class ModelServer:
     "Both protocols on one port of 127.0.0.1, until `close` or the end of its `with`. The key is for /v1: Ollama has none."
     def __init__(self, models: Iterable[str] = ("scripted",), key: str = "", context: int = 8192, port: int = 0,
                  script: Iterable[str | Answer] = (), capabilities: Iterable[str] = ("completion", "tools")):
+        self.is_native = False  # whether a probe is answered from the script, as everything else is
         self.models, self.key, self.context, self.capabilities = list(models), key, context, list(capabilities)
         self.queue = deque(Answer(one) if isinstance(one, str) else one for one in script)
         self.latest, self.function = Answer(), None
@@ -490,12 +495,14 @@ class ModelServer:
         with self.change(): self.releases += 1
 
     def next_answer(self, body: dict) -> Answer:
+        if PROBE.decode() in body["messages"][0]["content"] and not self.is_native: return Answer("I cannot.")
         with self.changed:
             if self.queue:
                 self.latest = self.queue.popleft()
                 return self.latest
         said = self.function(body) if self.function else None
-        if said is None and (schema := schema_of(body)) is not None: said = json.dumps(instance(schema))
+        schema = schema_of(body)
+        if said is None and schema is not None and "reply" not in json.dumps(schema): said = json.dumps(instance(schema))
         return self.latest if said is None else Answer(said) if isinstance(said, str) else said
 
     # ── what happened

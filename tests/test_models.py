@@ -146,7 +146,7 @@ def test_ollama_is_sent_what_its_documentation_has_to_the_byte(ollama, model):
         '{"model":"scripted:latest","messages":[{"role":"system","content":"Be brief."},'
         '{"role":"user","content":"Grüße, 日本"}],"stream":true,"think":false,"truncate":false,"keep_alive":"900s",'
         '"options":{"num_ctx":8192,"num_predict":1024,"temperature":0.3,'
-        '"stop":["\\n[app events]","\\n[memories]","\\n[attached"]}}')
+        '"stop":["\\n[app events]","\\n[memories]","\\n[attached","\\n[result","\\n[already"]}}')
     assert asyncio.run(ollama.body(said)) == sent["raw"], "what is shown is what is sent"
 
 
@@ -158,7 +158,7 @@ def test_ollama_is_sent_the_window_the_limit_and_the_schema(ollama, model):
     assert model.chats[0]["raw"] == (
         b'{"model":"scripted:latest","messages":[{"role":"user","content":"Hello there."}],"stream":true,"think":false,'
         b'"truncate":false,"keep_alive":"900s","options":{"num_ctx":4096,"num_predict":50,"temperature":0,'
-        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached"]},'
+        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached","\\n[result","\\n[already"]},'
         b'"format":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}')
 
 
@@ -172,10 +172,10 @@ def test_an_openai_server_is_sent_what_its_documentation_has_to_the_byte(openai,
     assert "Authorization" not in plain["headers"], "no key, no header"
     assert plain["raw"] == (b'{"model":"scripted","messages":[{"role":"user","content":"Hello there."}],"stream":true,'
         b'"stream_options":{"include_usage":true},"max_tokens":1024,"temperature":0.3,'
-        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached"]}')
+        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached","\\n[result"]}')
     assert shaped["raw"] == (b'{"model":"scripted","messages":[{"role":"user","content":"Hello there."}],"stream":true,'
         b'"stream_options":{"include_usage":true},"max_tokens":7,"temperature":0,'
-        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached"],'
+        b'"stop":["\\n[app events]","\\n[memories]","\\n[attached","\\n[result"],'
         b'"response_format":{"type":"json_schema","json_schema":{"name":"answer",'
         b'"schema":{"type":"object","properties":{}},"strict":true}}}')
     assert asyncio.run(openai.body(HELLO, schema, 7)) == shaped["raw"], "what is shown is what is sent"
