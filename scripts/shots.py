@@ -6,6 +6,7 @@ Without a name, all of SCENES, and docs/screenshot.png, which is also called rea
 """
 import contextlib
 import html
+import json
 import os
 import re
 import shutil
@@ -242,6 +243,25 @@ def height(hours: float, high: float, low: float) -> float:
 | 6.2 h | low |""")]]
 
 
+def call(tool: str, **args: object) -> str: return json.dumps({"tool": tool, "args": args}, ensure_ascii=False)
+
+
+# Conversations in which the model acts, by the scene that shows them: what is said, what it answers, what is then done with the card.
+ACTED: dict[str, list[tuple[str, list[str], str]]] = {
+    "cards": [("Add a task: order beeswax from Lund, due friday, high", [call("tasks_add", title="Order beeswax from Lund", due="friday", priority="high")], ""),
+              ("Rename “Sharpen the kitchen knives” to “Sharpen all knives”, with normal priority", [call("tasks_change", which=["Sharpen the kitchen knives"], title="Sharpen all knives", priority="normal")], "take_back"),
+              ("Which tasks are about the museum?", [call("tasks_find", text="museum"), "Two, and both are about the loan of the sextant."], "")],
+    "waits": [("hm, the lamb", [call("recipes_delete", which=["Lamb with apricots"])], "decline"),
+              ("hm, the oak flooring by next monday, important", [call("tasks_change", which=["Order 200 m of oak flooring, brushed and oiled"], due="next monday", priority="low",
+                  notes="Ask Maja first: she may have 40 m left over, and the price went up by a tenth.")], "")],
+    "failed": [("Add a task for monday: call the printer, it is critical", [call("tasks_add", title="Call the printer", due="monday", priority="critical")] * 2 + [call("tasks_add", title="Call the printer", due="monday", priority="high")], ""),
+               ("Delete the task about the greenhouse heating", [call("tasks_delete", which=["Greenhouse heating"])] * 3, "")],
+    "several": [("Set all that are low to normal", [call("tasks_change", which=["low"], priority="normal")], ""),
+                ("Remind me of jars, lids and labels", [" ".join(call("tasks_add", title=f"{what} for the honey") for what in ("Jars", "Lids", "Labels"))], "")],
+    "autopilot": [("Run hello for Ines on autopilot, and cool", [call("hello_run", name="Ines"), '{"tone": "cool"}', "Ines.\n\nThe hives are well."], ""),
+                  ("Run CSV clean over @files/visitors-2026.csv on autopilot", [call("csv_clean_run", file="visitors-2026.csv"), "{}", '{"into": "file", "name": "visitors"}'], "")]}
+
+
 @contextlib.contextmanager
 def filled(folder: Path) -> Generator[Server]:
     "A server with all of it, and a scripted model that has said what stands above."
@@ -255,7 +275,25 @@ def filled(folder: Path) -> Generator[Server]:
                 answer = server.post("/chat", {"c": number if at > 1 else 0, "text": question}, HX_Current_URL=f"{server.url}/tides")
                 assert answer.status == 200, answer
                 wait_for(lambda n=number, a=at: server.get(f"/chat/list?c={n}").text.count(">Retry<") == a, what="the answer")
+        for number, (name, turns) in enumerate(ACTED.items(), len(CONVERSATIONS) + 1):
+            act(server, model, number, turns)
+            TALKS[name] = number
+        server.post("/chat/act", {"c": len(CONVERSATIONS), "act": "open"})
         yield server
+
+
+TALKS: dict[str, int] = {}  # the conversations of ACTED, by name
+
+
+def act(server: Server, model: ModelServer, conversation: int, turns: list[tuple[str, list[str], str]]) -> None:
+    "Have the model act in a conversation, and do with its last card what is said."
+    for at, (said, answers, then) in enumerate(turns, 1):
+        for answer in answers: model.says(answer)
+        assert server.post("/chat", {"c": conversation if at > 1 else 0, "text": said}, HX_Current_URL=f"{server.url}/tasks").status == 200
+        wait_for(lambda a=at: server.get(f"/chat/list?c={conversation}").text.count(">Retry<") == a, what=f"the answer to {said}")
+        assert not model.queue, (said, list(model.queue))
+        card = re.findall(r'id="m-(\d+)" class="call', server.get(f"/chat/list?c={conversation}").text)[-1]
+        if then: assert server.post("/chat/act", {"c": conversation, "m": card, "act": then}).status < 300
 
 
 def fill(server: Server) -> None:
@@ -465,6 +503,44 @@ at("/tasks", "chat", open_chat)
 at("/tasks", "chat-told", lambda page: (open_chat(page), [s.click() for s in page.locator("#messages > details > summary").all()[:2]]))
 at("/tasks", "chat-window", lambda page: (open_chat(page), page.click("#meter summary")))
 at("/tasks", "chat-commands", lambda page: (open_chat(page), page.fill("#draft", "/"), page.wait_for_selector("#complete [role=option]")))
+
+
+def on_talk(talk: str, name: str, then: Callable[[Any], object] = lambda page: None) -> None:
+    "A conversation in which the model acts, in the panel beside the tasks."
+    def show(page: Any, server: Server) -> None:
+        server.post("/chat/act", {"c": TALKS[talk], "act": "open"})
+        page.goto(server.url + "/tasks")
+        open_chat(page)
+        page.wait_for_selector(".call")
+        then(page)
+    SCENES[name] = show
+
+
+def to_card(page: Any, n: int) -> Any:
+    "The n-th card, its difference open, at the top of the panel."
+    card = page.locator("#messages .call").nth(n)
+    for part in card.locator("details:not([open]) > summary").all(): part.click()
+    card.evaluate("el => { const list = el.closest('#messages'); list.scrollTop += el.getBoundingClientRect().top - list.getBoundingClientRect().top }")
+    return card
+
+
+on_talk("cards", "chat-acts", lambda page: to_card(page, 0))
+on_talk("cards", "chat-looks-up", lambda page: to_card(page, 2))
+on_talk("waits", "chat-waits")
+on_talk("waits", "chat-declined", lambda page: to_card(page, 0))
+on_talk("failed", "chat-failed")
+on_talk("several", "chat-several", lambda page: to_card(page, 0))
+on_talk("autopilot", "chat-autopilot")
+on_talk("waits", "chat-level", lambda page: page.click("#chat summary[aria-label^='What the model is told']"))
+
+
+@scene("why")
+def why(page: Any, server: Server) -> None:
+    page.goto(f"{server.url}/journal?q=beeswax")
+    page.locator("#journal-list a:text('why?')").first.click()
+    page.wait_for_selector(".call:target")
+
+
 at("/models", "models")
 at("/memories", "memories")
 at("/conversations", "conversations")
@@ -575,6 +651,7 @@ def after(name: str, server: Server) -> None:
         for run_id in re.findall(r'data-row="(\d+)"', server.get("/runs?f.status=running").text): server.post(f"/runs/{run_id}/act", {"act": "cancel"})
     if name == "panel": server.post("/ui/side", {"value": "chat"})
     if name == "chat-commands": server.post("/chat/draft", {"c": 2, "text": ""})
+    if name.startswith("chat-"): server.post("/chat/act", {"c": len(CONVERSATIONS), "act": "open"})
     if name == "offline": server.start(port=server.port, login=False, env=server.env)
 
 

@@ -13,11 +13,13 @@ from .files import *           # files move, are deleted, and come back
 from .ui import *              # the shell, toasts, palette, style and script
 from .values import *          # values kept and shown
 from .guard import *           # who may talk to us
+from .tools import *            # what can be done, by name: for the model, the shell and other programs
 from .crud import *            # a dataclass becomes an app
 from .pipeline import *        # functions become durable, resumable work
 from .runs import *            # their pages: runs, cards, schedules
 from .models import *          # language models: Ollama, llama.cpp in a process of ours, any server with OpenAI's protocol
 from .memory import *          # what the model remembers
+from .acting import *           # what the model is told of tools, what it calls, what has to be approved
 from .chat import *            # conversations, what they are told, the panel
 from .plugins import *         # find, load, reload, quarantine
 from .server import *          # assemble the app and serve it

@@ -103,6 +103,7 @@ class Plugin:
         self.name, self.path, self.description, self.error, self.source = name, path, "", "", ""
         self.apps: dict[str, Any] = {}
         self.pipelines: dict[str, Any] = {}
+        self.tools: dict[str, Any] = {}
         self.links: list[tuple[str, str, str]] = []   # (section, title, href) in the navigation
         self.headers: list[Callable[[], Any]] = []    # what is drawn in the top bar
         self.web = new_site()
@@ -132,6 +133,11 @@ def header(draw: Callable[[], Any]) -> Callable[[], Any]:
 def all_apps() -> dict[str, Any]:
     "Every live app, by name."
     return {name: app for plugin in plugins.values() for name, app in plugin.apps.items()}
+
+
+def all_tools() -> dict[str, Any]:
+    "Every live tool, by name."
+    return {name: made for plugin in plugins.values() for name, made in plugin.tools.items()}
 
 
 def all_pipelines() -> dict[str, Any]:

@@ -11,26 +11,31 @@ When the window is full, the oldest turns are summarised, as a message of its ow
 An answer is written by a task of the server, which every tab hears by its socket: the blocks of Markdown that have
 changed, sanitised. What came so far is in the page that is loaded in the middle of it, and in the database.
 """
-import asyncio, contextlib, functools, json, time as clock, traceback
-from dataclasses import dataclass
+import asyncio, contextlib, functools, hmac, json, time as clock, traceback
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 from starlette.concurrency import run_in_threadpool
+from .acting import CLAIMED, CORRECTED, ITEM, LEVELS, LISTED, MEANT, MEANT_ONE, POINTED, REFUSED, Wish, acts_of
+from .acting import apps_of_work, call_text, calls_in, check_numbers, grounded, hash_of, is_about, level_of, opening
+from .acting import others_called, parts_of, records_for, shares_words, spoken_of, told_tools, tools_news, undone_in
+from .acting import unknown_app, unnumbered, why_ask, wish_of
 from .base import *
-from .crud import BaseApp, delete_button, text_of
+from .crud import BaseApp, Several, delete_button, text_of
 from .events import broadcaster, changed, happened, note
 from .fields import clip, number, sayable
-from .forms import Sent, link_button, open_inside
+from .forms import Sent, as_text, link_button, open_inside, schema_of
 from .guard import MAX_FORM
 from .memory import memories, recall, remember
-from .models import LIMIT, Embedded, Provider, current_model, engine, find_model, no_model
-from .pipeline import jobs, rows_of_run, runs
-from .runs import can_rename, progress_bar
-from .store import db, dumps, like_of, store
-from .ui import KEYS, head, icon, markdown_html, scripts, sides, styles, toast
-from .values import load
+from .models import LIMIT, Acts, Embedded, Provider, current_model, engine, find_model, known_way, no_model, way_of
+from .models import window_size
+from .pipeline import Earlier, answer_step, jobs, pipeline_of, rows_of_run, runs, tell
+from .runs import can_rename, filled, on_run, progress_bar, run_live, run_text, waited
+from .store import actor, db, dumps, like_of, store
+from .tools import Done, Tool, entries_of, is_standing, rehearse, take_back, tool, tool_called, use
+from .ui import KEYS, difference, head, icon, markdown_html, scripts, sides, styles, toast
 
 SYSTEM = """You are the assistant inside Sololith, a program that runs on one person's own computer. You talk with that \
 person.
@@ -46,8 +51,12 @@ CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, conve
 CREATE INDEX IF NOT EXISTS messages_conversation ON messages(conversation, id);
 UPDATE messages SET status='interrupted' WHERE status='running';
 """
+OUTSIDE_SECONDS = 120    # that a call of another program waits for a click
 SHARED = {"changes": "what changes in apps and runs", "pages": "which pages you open", "errors": "errors you are shown"}
 EVENTS, SHOWN = 30, 40   # lines of events in one turn, messages in the panel
+MOST_CALLS, ACTING_SECONDS, REPAIRS = 25, 300, 2  # of one turn
+LONGEST_CALL = 8000      # characters
+ACTING_WINDOW = 4096     # tokens of the smallest window in which tools have room
 KEEP = .5                # of the window, for what is not summarised when it is full
 
 
@@ -85,7 +94,7 @@ class ConversationsApp(BaseApp):
             Button(icon("pencil"), " Rename", hx_get=f"{url}/rename", hx_target="#dialog-body", cls="quiet"),
             delete_button(hx_post=f"{url}/delete", hx_vals='{"then": "list"}', hx_swap="none"))
         parts = [part for m in thread_of(record_id) if (part := message_part(record_id, m, False))]
-        for part in parts: del part.attrs["id"]  # which is the panel's
+        for part in parts: part.attrs["id"] = part.attrs["id"].replace("m-", "said-")  # the other is the panel's
         return title, Div(top, Div(*parts, cls="card messages"), id="conversation", hx_disinherit="*", hx_get=url,
             hx_select="#conversation", hx_trigger=changed(f"chat-{record_id}", "conversations"), hx_swap="morph:outerHTML")
 
@@ -148,28 +157,68 @@ def shown_conversation() -> int:
 def told_of(path: list[dict]) -> list[dict]:
     "The messages of a path that the model is told: those that a summary stands for, and empty ones, are left out."
     summary = next((m for m in reversed(path) if m["role"] == "summary"), None)
-    if summary: path = [summary, *[m for m in path if m["id"] > summary["facts"]["upto"] and m["role"] != "summary"]]
-    return [m for m in path if m["content"]]
+    if summary:
+        upto = next((n for n, m in enumerate(path) if m["id"] == summary["facts"]["upto"]), -1)
+        first = [m for m in path[:1] if m["role"] == "prompt"]
+        path = [*first, summary, *[m for m in path[upto + 1:] if m["role"] not in ("summary", "prompt")]]
+    return [m for m in path if m["content"] and m["facts"].get("by") != "sololith"]
+
+
+def prompt_of(path: list[dict]) -> tuple[str, dict]:
+    "The fixed prompt of a conversation, with the facts about tools in it; of a new one, what it would be."
+    if path and path[0]["role"] == "prompt": return path[0]["content"], path[0]["facts"]
+    if path or window_size() < ACTING_WINDOW: return SYSTEM, {}
+    text, facts = opening()
+    return SYSTEM + text, facts
 
 
 def context_of(path: list[dict]) -> list[dict]:
-    "The fixed prompt and a path as the model's messages."
-    messages = [{"role": "system", "content": SYSTEM}]
+    """The fixed prompt and a path as the model's messages. Those with calls have them as data, too, and the next one their
+    results: see models.in_turns."""
+    text, facts = prompt_of(path)
+    messages: list[dict] = [{"role": "system", "content": text}]
+    def say(role: str, text: str) -> None:
+        if messages[-1]["role"] != role: messages.append({"role": role, "content": text})
+        else:
+            messages[-1]["content"] = f"{messages[-1]['content']}\n\n{text}".strip()
+            if "results" in messages[-1]: messages[-1]["rest"] = f"{messages[-1]['rest']}\n\n{text}".strip()
+    def act(calls: list[dict], results: list[str]) -> None:
+        messages.append(dict(role="assistant", content="\n".join(map(call_text, calls)), calls=calls))
+        messages.append(dict(role="user", content="[result]\n" + "\n".join(results), results=results, rest=""))
+    for said, answer, results in facts.get("examples", ()):
+        if said: say("user", said)
+        act(answer, results) if results else say("assistant", answer)
+    round_ = None
     for m in told_of(path):
         mark = {"events": "[app events]\n", "memories": "[memories]\n", "summary": "[what was said before, in short]\n",
-            "attached": f"[attached {m['facts'].get('name')}]\n"}.get(m["role"], "")
-        role, text = "assistant" if m["role"] == "assistant" else "user", mark + m["content"]
-        if messages[-1]["role"] == role: messages[-1]["content"] += f"\n\n{text}"
-        else: messages.append({"role": role, "content": text})
+            "attached": f"[attached {m['facts'].get('name')}]\n", "records": "[already there]\n", "tools": "[more tools]\n"}
+        match m["role"]:
+            case "prompt": continue
+            case "call":
+                call, result, before = json.loads(m["content"]), m["facts"].get("told", "stopped"), round_
+                round_ = (m["facts"].get("turn"), m["facts"].get("round"))
+                if round_ != before: act([call], [result])
+                else:
+                    done, told = messages[-2:]
+                    done["calls"], told["results"] = [*done["calls"], call], [*told["results"], result]
+                    done["content"] += "\n" + call_text(call)
+                    told["content"] += "\n" + result
+                continue
+            case "assistant": say("assistant", m["content"])
+            case role: say("user", mark.get(role, "") + m["content"])
+        round_ = None
     return messages
 
 
 def spent_on(path: list[dict]) -> dict[str, int]:
     "How many characters each kind of message has in the context."
-    names, spent = dict(user="what you said", assistant="answers", attached="attachments"), {"fixed prompt": len(SYSTEM)}
+    text, facts = prompt_of(path)
+    names = dict(user="what you said", assistant="answers", attached="attachments", call="calls")
+    spent = {"fixed prompt": len(text) + len(dumps(facts.get("examples", [])))}
     for m in told_of(path):
+        if m["role"] == "prompt": continue
         name = names.get(m["role"], m["role"])
-        spent[name] = spent.get(name, 0) + len(m["content"])
+        spent[name] = spent.get(name, 0) + len(m["content"]) + len(m["facts"].get("told", ""))
     return spent
 
 
@@ -215,7 +264,9 @@ def events_since(path: list[dict]) -> tuple[str, dict]:
     now, shared, upto = datetime.now().astimezone(), shares(), db.last_id()
     today = now.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(timezone.utc).isoformat()
     where, args = ("id > ?", [last["upto"]]) if last else ("at >= ?", [today])
+    own = [f"message {m['id']}" for m in path if m["role"] == "call" and m["facts"].get("is_told")]
     found = db.entries(f"{where} AND part_of IS NULL AND app NOT IN ('settings', 'memories', 'conversations')", args, 1000)
+    found = [e for e in found if e["cause"] not in own]
     told = [(e["id"], datetime.fromisoformat(e["at"]), "changes", line_of(e)) for e in found]
     told += [(after + .5, at, kind, f"{moment(at)} you {text}") for after, at, kind, text in happened
         if at.timestamp() > (last["at"] if last else 0)]
@@ -274,14 +325,6 @@ def records_text(app: BaseApp, record_id: int) -> str:
     return "\n".join(lines) or f"{app.title} is empty."
 
 
-def run_text(run_id: int) -> str:
-    run, told = runs.row(run_id), []
-    for row in rows_of_run(run_id).values():
-        value = load(row["value"]) if row["value"] else row["error"] or ""
-        told.append(f"step {row['name']} ({row['status']}) was given {row['inputs'] or 'nothing'}: {value}")
-    return f"{run['title']} is a run of {run['pipeline']}, {run['status']}.\n" + "\n".join(told)
-
-
 def file_text(name: str) -> str:
     try:
         with os.fdopen(open_inside(home.files, name), "rb") as file: data = file.read(MAX_FORM)
@@ -298,40 +341,57 @@ REMEMBER = re.compile(r"(?:please |bitte )?(?:remember|merke? dir|vergiss nicht)
 
 
 async def begin_turn(conversation: int, text: str, page: str = "", parent: int | None = None,
-        given: Iterable[tuple[str, str]] = ()) -> int:
+        given: Iterable[tuple[str, str]] = (), is_preview: bool = False) -> int:
     """Say something in a conversation (0: a new one), after the message `parent` (0: at its beginning) or else its leaf; the
-    id of the answer, which a task begins to write. `given`: more attachments. Raises Problem without model or room."""
+    id of the answer, which a task begins to write. `given`: more attachments. `is_preview`: what would be changed is only
+    shown. Raises Problem without model or room."""
     text, path = text.strip(), thread_of(conversation, parent)
     if not text: raise Problem("There is nothing to say.", fix="Write something first.")
     if not (model := await current_model()): raise no_model()
-    room, sizes = model.context - reserve(model) - await model.count(SYSTEM), {}
+    fixed, facts = prompt_of(path)
+    room, sizes = model.context - reserve(model) - await model.count(fixed + dumps(facts.get("examples", []))), {}
     attached = [*await run_in_threadpool(attachments_in, text[:room * 12], page), *given]
     for name, content in [("What you wrote", text), *attached]:  # what is far too long is not looked at letter by letter
         sizes[name] = len(content) // 4 if len(content) > room * 12 else await model.count(content)
     if sum(sizes.values()) > room: raise too_large(max(sizes, key=sizes.__getitem__), sum(sizes.values()), room)
-    kept: list[Any] = [remember(found[1])] if (found := REMEMBER.fullmatch(text)) else []
+    kept: list[Any] = [remember(found[1])] if not is_preview and (found := REMEMBER.fullmatch(text)) else []
     told, upto = events_since(path)
     known = memories_for(text, path, conversation, kept)
+    acts = bool(facts.get("tools")) or model.context >= ACTING_WINDOW
+    rows, shown = records_for(text, path) if acts else ("", {})
+    news, new_tools = ("", {}) if not acts or not path else tools_news(path, text, shown["apps"]) if told_tools(
+        path) else opening()  # it began before there were tools
     may_begin(conversation)
     with db.transaction():
         conversation = conversation or new_conversation(text)
-        last = path[-1]["id"] if path else None
+        last = path[-1]["id"] if path else add_message(conversation, None, "prompt", fixed, **facts) if acts else None
         last = add_message(conversation, last, "events", told, **upto)
+        if news: last = add_message(conversation, last, "tools", news, **new_tools)
         for name, content in attached: last = add_message(conversation, last, "attached", content, name=name)
+        if rows: last = add_message(conversation, last, "records", rows, **shown)
         if known:
             last = add_message(conversation, last, "memories", "\n".join(map(memory_line, known)),
                 memories=[m.id for m in known], kept=[m.id for m in kept])
-        last = add_message(conversation, last, "user", text, after=path[-1]["id"] if path else None)
+        last = add_message(conversation, last, "user", text, after=path[-1]["id"] if path else None,
+            preview=is_preview)
         for m in known:  # bookkeeping, so it is not journalled
             if m.lifetime == "turn": db.execute("DELETE FROM memories WHERE id=?", [m.id])
     return begin_answer(conversation, last, model)
 
 
 def begin_answer(conversation: int, parent: int, model: Provider) -> int:
-    turn = turns[conversation] = Turn(conversation, add_message(conversation, parent, "assistant", "", "running"), model)
+    message = add_message(conversation, parent, "assistant", "", "running", answers=parent)
+    turn = turns[conversation] = Turn(conversation, message, model)
+    turn.facts["answers"] = parent
     turn.task = asyncio.create_task(turn.run())
     tell_chat(conversation, "chats" if store.get("ui.chat") != conversation else "conversations")
     return turn.message
+
+
+def begun_by(row: dict) -> int:
+    "The message that an answer answers: what the person said, above its calls."
+    while row["role"] in ("assistant", "call"): row = db.first("SELECT * FROM messages WHERE id=?", [row["parent"]])
+    return row["id"]
 
 
 def may_begin(conversation: int) -> None:
@@ -356,21 +416,14 @@ class Turn:
         self.timer: asyncio.TimerHandle | None = None   # when what is new is told, and kept
         self.keeping: asyncio.TimerHandle | None = None
         self.task: Any = None
-        self.cost = 0.0
+        self.cost, self.is_acting, self.usage = 0.0, False, dict[str, Any]()
 
     async def run(self) -> None:
         status = "done"
         try:
             path = await self.fitting_path()
-            stream = self.model.stream(context_of(path), limit=reserve(self.model), key=f"conversation {self.conversation}")
-            async with contextlib.aclosing(stream) as chunks:
-                async for chunk in chunks:
-                    self.text += chunk.text
-                    self.note = "" if chunk.text else chunk.note or self.note
-                    self.facts |= chunk.usage or {}
-                    later = asyncio.get_running_loop().call_later
-                    self.timer = self.timer or later(min(max(.03, 10 * self.cost), 1), self.send)
-                    self.keeping = self.keeping or later(.5, self.keep, "running")
+            if told_tools(path): path = await self.act(path)
+            else: await self.write(path)
             self.facts["spent"] = spent = spent_on(path)
             spent["answers"] = spent.get("answers", 0) + len(self.text)
         except asyncio.CancelledError: status = "stopped"
@@ -383,6 +436,280 @@ class Turn:
             turns.pop(self.conversation, None)
             self.keep(status)
             tell_chat(self.conversation, "conversations")
+
+    async def write(self, path: list[dict], acts: Acts | None = None) -> None:
+        "Have the model write, as far as it does: into `text`."
+        stream = self.model.stream(context_of(path), None, reserve(self.model), f"conversation {self.conversation}", acts)
+        async with contextlib.aclosing(stream) as chunks:
+            async for chunk in chunks:
+                self.text += chunk.text
+                began = self.text.lstrip()[:7]  # calls are shown once they are whole
+                self.is_acting = bool(acts) and any(began[:len(sign)] == sign[:len(began)] for sign in MEANT)
+                self.note = "Getting ready to act …" if self.is_acting else "" if chunk.text else chunk.note or self.note
+                if chunk.usage: self.count(chunk.usage)
+                later = asyncio.get_running_loop().call_later
+                self.timer = self.timer or later(min(max(.03, 10 * self.cost), 1), self.send)
+                self.keeping = self.keeping or later(.5, self.keep, "running")
+
+    def count(self, usage: dict) -> None:
+        "What the turn took so far: the first token is that of its first part, and what was reused then."
+        self.usage, before = usage, self.facts if "prompt" in self.facts else None
+        self.facts |= usage
+        if before: self.facts |= {n: before[n] for n in ("reused", "first_ms")} | {n: before[n] + usage[n] for n in (
+            "new", "generated", "ms")}
+
+    def clear(self) -> None:
+        "Begin the text anew: what is in it is no answer."
+        self.text, self.blocks, self.settled, self.told, self.is_acting = "", [], 0, 0, False
+        self.send()
+
+    # ─── acting ───
+
+    async def act(self, path: list[dict]) -> list[dict]:
+        """Let the model talk or call tools, as often as it has to see what came of it, within limits; the path at the end.
+        What was done is told by us, out of the journal: a model says so whatever happened."""
+        way, self.began, self.left = await way_of(self.model), clock.monotonic(), list[str]()
+        user = next(m for m in reversed(path) if m["role"] == "user")
+        wish, is_preview = wish_of(user["content"]), bool(user["facts"].get("preview"))
+        may_call = not any(m["facts"].get("kept") for m in path if m["role"] == "memories"
+            and m["id"] > (user["facts"]["after"] or 0))
+        wish.may_act, is_over = may_call, False
+        calls: list[dict] = []   # of this turn, as rows
+        only: list[str] = []     # the tools that it may call, if not all
+        if may_call and (count := undone_in(user["content"])) is not None:
+            undone = [e for c in self.standing_before(path) for e in entries_of(f"message {c['id']}")]
+            calls.append(await self.call({"tool": "undo", "args": {"count": count or len(undone) or 1}}, ("", 0),
+                replace(wish, is_agreed=True), is_preview, path, {}))
+            is_over = True
+        elif may_call and CORRECTED.search(user["content"]) and (undone := self.standing_before(path)):
+            # the last turn did the wrong thing: that is taken back first, and then the same is done anew
+            agreed, count = replace(wish, is_agreed=True), len([e for c in undone for e in entries_of(f"message {c['id']}")])
+            calls.append(await self.call({"tool": "undo", "args": {"count": count}}, ("", 0), agreed, is_preview, path, {}))
+            path, last = thread_of(self.conversation)[:-1], json.loads(undone[0]["content"])
+            only, wish = list({json.loads(c["content"])["tool"] for c in undone}), agreed
+            if len(undone) == 1 and "which" in last["args"] and (named := MEANT_ONE.search(user["content"])) and self.is_one(
+                    last["tool"], named[1]):
+                last["args"]["which"] = [named[1].strip()] if isinstance(last["args"]["which"], list) else named[1].strip()
+                calls.append(await self.call(last, ("", 0), agreed, is_preview, path, {}))
+                is_over = calls[-1]["status"] != "failed"
+        is_small = way == "grammar" and not wish.is_talk  # a small model does one thing at a time
+        parts = parts_of(user["content"]) if is_small and not ITEM.search(user["content"]) else []
+        for part in (parts if parts[1:] else [""]) if not is_over else []:  # several things are done one after the other
+            path, is_over = await self.go(path, way, wish, part, is_preview, calls, only)
+            if is_over: return path
+        self.text += self.what_came(calls)
+        self.facts["by"] = "sololith"
+        return path
+
+    async def go(self, path: list[dict], way: str, wish: Wish, part: str, is_preview: bool, calls: list[dict],
+            only: list[str]) -> tuple[list[dict], bool]:
+        """Let the model do what was said, or `part` of it, until nothing is left to look up or mend; the path, and whether
+        it answered with text. `calls` grows by its calls. `only`: the tools that it may begin with, if not all."""
+        may_call, is_over, is_listed, repairs, rounds = wish.may_act, False, False, 0, 0
+        may_talk, asked = not only and not (part and wish_of(part).kinds), part or wish.text
+        done = {text for c in calls if c["status"] != "failed" for text in (c["content"], c["facts"].get("wrote"))}
+        while not is_over:
+            rounds += 1
+            self.clear()
+            hint = [dict(id=0, role="user", content=f"Now only this part of it: {part}", facts={})] if part else []
+            await self.write([*path, *hint], acts_of(path, way, may_call, may_talk, only))
+            found, only = calls_in(self.text) if may_call else [], []
+            if not found and part and rounds == 1: self.left.append(part)
+            if not found and (is_listed or part): break
+            if not found:
+                is_wrong = CLAIMED.search(self.text) or REFUSED.search(self.text) and any(is_about(a.name, asked)
+                    for a in apps_of_work())
+                if calls or not may_talk or not may_call or not wish.kinds or not is_wrong: return path, True
+                may_talk = False  # it says that it did it, or that it has no tool for what it has tools for
+                continue
+            if wish.is_talk and any(not t.reads for c in found if (t := all_tools().get(c["tool"]))):
+                may_call = False  # a question, a report, a plan: it is answered, and nothing is done
+                continue
+            self.clear()
+            usage, items, names = dict(self.usage), ITEM.findall(asked), {c["tool"] for c in found}
+            if items[1:] and way == "grammar" and len(names) == 1 and (one := names.pop()).endswith("_add"):
+                found = [await self.fill(path, way, one, item) for item in items[:MOST_CALLS]]  # a list: one after the other
+            for call in found:
+                if len(calls) >= MOST_CALLS or clock.monotonic() - self.began > ACTING_SECONDS:
+                    is_over, self.text = True, f"I stopped here, after {len(calls)} calls: one turn goes no further.\n\n"
+                    break
+                if call_text(call) in done: continue  # again: a loop, or what failed beside it is mended
+                row = await self.call(call, (part, rounds), wish, is_preview, path, usage, call.get("item") or part)
+                calls.append(row)
+                usage = {}
+                if row["status"] != "failed": done |= {call_text(call), row["content"]}
+                if is_over := bool(row["facts"].get("question")): break
+            new = [c for c in calls if c["facts"]["round"] == [part, rounds]]
+            failed = [c for c in new if c["status"] == "failed"]
+            repairs += bool(failed)
+            looked = any(c["status"] == "done" and c["facts"].get("reads") not in (None, False, "open") for c in new)
+            is_listed = way == "grammar" and rounds == 1 and [c["status"]
+                for c in new] == ["done"] and '_add","args"' in new[0]["content"] and bool(
+                not part and LISTED.search(asked))  # of a list it may have taken the first only
+            is_over = is_over or not new or bool(failed) and repairs > REPAIRS or not failed and not looked and not is_listed
+            may_talk, path = True, thread_of(self.conversation)[:-1] if is_over else await self.fitting_path()
+        if is_listed or part: self.clear()
+        return path, False
+
+    async def fill(self, path: list[dict], way: str, name: str, item: str) -> dict:
+        "The call of one tool for one item of a list."
+        hint = {"role": "user", "content": f"Now only this one of them: {item}", "facts": {}}
+        await self.write([*path, hint], acts_of(path, way, True, False, [name]))
+        text = self.text
+        self.clear()
+        return next(iter(calls_in(text)), {"tool": name, "args": {}}) | {"item": item}
+
+    def standing_before(self, path: list[dict]) -> list[dict]:
+        "The calls of the last turn, if it acted, and what they changed stands and is the newest of all."
+        last = next((m["facts"].get("turn") for m in reversed(path) if m["role"] == "call"), None)
+        calls = [m for m in path if m["role"] == "call" and m["facts"].get("turn") == last
+            and entries_of(f"message {m['id']}")]
+        found = [e for m in calls for e in entries_of(f"message {m['id']}")]
+        newest = db.entries("part_of IS NULL AND app NOT IN ('settings', 'conversations')", limit=len(found))
+        is_newest = {e["id"] for e in newest} == {e["id"] for e in found} and all(map(is_standing, found))
+        return calls if is_newest and not any(e["verb"] == "undo" for e in found) else []
+
+    def is_one(self, name: str, text: str) -> bool:
+        "Whether words name records of a tool's app."
+        app = all_apps().get(all_tools()[name].owner) if name in all_tools() else None
+        try: return isinstance(app, BaseApp) and bool(app.pick(text.strip()))
+        except Problem: return False
+
+    def last_record(self, app: str, path: list[dict]) -> str:
+        "The record of an app that was changed last in this conversation, as a number; nothing where there is none."
+        for m in reversed(path):
+            if m["role"] != "call": continue
+            found = {e["record_id"] for e in entries_of(f"message {m['id']}") if e["app"] == app and e["verb"] != "delete"}
+            if len(found) == 1 and (one := found.pop()): return str(one)
+        return ""
+
+    def with_records(self, made: Tool, args: Any, wish: Wish, said: str, path: list[dict]) -> Any:
+        "Arguments in which records that are not there by that name are those that the person spoke of, or changed last."
+        app, which = all_apps().get(made.owner), args.get("which") if isinstance(args, dict) else None
+        if made.kind not in ("change", "delete") or not isinstance(app, BaseApp) or not isinstance(which, list): return args
+        if made.kind == "delete" and (found := others_called(app, args, wish.text)): raise Several(f"{len(found)} "
+            f"{app.title.lower()} fit: " + ", ".join(f"“{clip(app.label(row), 50)}”" for row in found[:6]) + ".",
+            fix="Say which one.")
+        spoken = spoken_of(app, wish.text)
+        if any(self.is_one(made.name, str(w)) for w in which[:5]):
+            is_said = app.shared(str(which[0])) or made.kind == "delete" or which[1:] or shares_words(" ".join(
+                str(v) for i in app.pick(str(which[0]))[:1] for n, v in app.table.row(i).items() if n in app.fields
+                and app.fields[n].is_text and v), said)
+            if is_said: return args
+            if not spoken and POINTED.search(wish.text):
+                return args | {"which": [self.last_record(app.name, path) or which[0]]}
+            if len(spoken) == 1: return args | {"which": [str(spoken[0])]}  # it took one that nobody spoke of
+            raise Problem(f"Nobody spoke of “{clip(which[0], 40)}”.", fix="Take the one that was meant, or ask.", status=422)
+        if len(spoken) == 1: return args | {"which": [str(spoken[0])]}
+        try: app.pick(str(which[0]))
+        except Several: raise
+        except Problem: pass  # it may be called otherwise
+        if made.kind == "change" and not spoken and (last := self.last_record(app.name, path)):
+            return args | {"which": [last]}
+        for other in apps_of_work():
+            if other is not app and self.is_one(f"{other.name}_find",
+                    str(which[0])) and (found := other.pick(str(which[0]))):
+                    raise Problem(f"There is no {app.noun} “{clip(which[0])}”, but there is a {other.noun}: "
+                        f"“{clip(other.label_of(found[0]))}”.", fix=f"Use {other.name}_{made.kind}.", status=410)
+        return args
+
+    async def call(self, call: dict, round_: tuple[str, int], wish: Wish, is_preview: bool, path: list[dict], usage: dict,
+            part: str = "") -> dict:
+        "Check a call, and run it or have it wait for the person: its row, a message before the answer."
+        said = "\n".join(m["content"] for m in [m for m in path
+            if m["role"] in ("user", "attached")][-6:])
+        outside = any(m["role"] == "attached" or m["facts"].get("is_outside") for m in path)
+        facts: dict[str, Any] = dict(turn=self.message, round=[*round_], wrote=call_text(call)[:LONGEST_CALL]) | usage
+        is_long = len(call_text(call)) > LONGEST_CALL
+        row, status, problem = self.insert_call(call | {"args": {}} if is_long else call, facts), "failed", None
+        def checked() -> tuple[Tool, dict, str]:
+            if not call["tool"]: raise Problem("That was no whole call.", fix="One line of JSON each, and nothing else.")
+            made = tool_called(call["tool"])
+            if is_long: raise Problem(f"{made.name} was given too much at once.", fix="Give less, in several calls.")
+            if not isinstance(call["args"], dict):
+                raise Problem(f"The arguments of {made.name} are no object.", fix=made.signature())
+            if not made.reads and (name := unknown_app(wish.text)):
+                raise Several(f"There is no app “{name}”.", fix=did_you_mean(name, [a.name for a in apps_of_work()]))
+            own = said if not outside or made.kind == "add" else "\n".join(m["content"] for m in path if m["role"] == "user")
+            args = grounded(made, call["args"], own, part or wish.text, bool(part))
+            check_numbers(made, args, "\n".join(f"{m['content']}\n{m['facts'].get('told', '')}" for m in path), said)
+            args = self.with_records(made, args, replace(wish, text=part or wish.text), said, path)
+            why = why_ask(made, args, wish, level_of(self.conversation), outside)
+            return made, args, why or "You want to see it first." * (is_preview and not made.reads)
+        try:
+            made, args, why = await run_in_threadpool(checked)
+            if args != call["args"]: row["content"] = call_text({"tool": call["tool"], "args": args})
+            facts["reads"] = made.reads and (made.kind or True)
+            waiting = [json.loads(m["content"]) for m in thread_of(self.conversation) if m["role"] == "call"
+                and m["status"] == "waiting" and m["facts"].get("turn") == self.message]
+            if why or waiting and not made.reads:
+                (outcome,) = (await run_in_threadpool(rehearse, [(str(c["tool"]), c["args"]) for c in [*waiting,
+                    {"tool": call["tool"], "args": args}]]))[-1:]
+                if isinstance(outcome, Problem): raise outcome
+                status, facts["why"] = "waiting", why or "It comes after what waits for you."
+                facts |= dict(would=outcome[:SHOWN], count=len(outcome), digest=digest_of(outcome),
+                    hash=hash_of(row["id"], row["content"]), told="waits for the person's approval")
+            else:
+                status = "done"
+                self.note = f"{tool_title(made.name, made)} …"
+                self.send()
+                is_piloted = made.kind == "run" and made.owner in all_pipelines() and may_pilot(made.owner,
+                    self.conversation, wish)
+                done = await use(tool_called(f"{made.owner}_start") if is_piloted else made, args, f"message {row['id']}")
+                facts |= done_facts(made, done)
+                run = next((e["record_id"] for e in done.entries if e["app"] == "runs"), None) if is_piloted else None
+                if run: facts["told"] = await self.pilot(run, row, facts, path)
+        except Several as e: problem, facts["question"] = e, str(e)
+        except Problem as e: problem = e
+        except BaseException:
+            self.keep_call(row, "failed", facts | {"problem": "It was stopped.", "told": "stopped"})
+            raise
+        if problem: status, facts["problem"], facts["told"] = "failed", str(problem), (f"error: {problem} "
+            f"What was asked: “{clip(wish.text, 200)}”")
+        facts["is_told"] = status == "done"
+        return self.keep_call(row, status, facts)
+
+    async def pilot(self, run: int, row: dict, facts: dict, path: list[dict]) -> str:
+        "Have the model fill in what a run asks, told step by step on the card; how it stands then."
+        def say(line: str) -> None:
+            facts["steps"] = [*facts.get("steps", ()), line]
+            self.keep_call(row, "running", facts | {"run": run})
+        task = pilots[run] = asyncio.create_task(fill_run(run, self.model, context_of(path), say))
+        try: await asyncio.wait([task])
+        finally: task.cancel()
+        facts["run"] = run
+        return run_text(run, 300)
+
+    def insert_call(self, call: dict, facts: dict) -> dict:
+        "A new message for a call, right before the answer."
+        with db.transaction():
+            content = sayable(call_text(call)) if call["tool"] else dumps({"tool": "", "args": call["text"]})
+            parent = db.one("SELECT parent FROM messages WHERE id=?", [self.message])
+            new = add_message(self.conversation, parent, "call", content, "running", **facts)
+            db.execute("UPDATE messages SET parent=? WHERE id=?", [new, self.message])
+            set_leaf(self.conversation, self.message)
+        tell_chat(self.conversation)
+        return dict(id=new, content=content, facts=facts, status="running")
+
+    def keep_call(self, row: dict, status: str, facts: dict) -> dict:
+        write_call(row["id"], status, facts, row["content"])
+        tell_chat(self.conversation)
+        return row | dict(status=status, facts=facts)
+
+    def what_came(self, calls: list[dict]) -> str:
+        "What the calls of a turn came to, in words."
+        lines, waiting = [], [c for c in calls if c["status"] == "waiting"]
+        for c in calls:
+            if c["facts"].get("question"): lines.append(f"Please say it again: {plain_text(c['facts']['question'])}")
+            elif c["status"] == "done" and not c["facts"].get("reads"): lines.append(came_to(c))
+            elif c["status"] == "done" and c["facts"]["reads"] == "open": lines.append(plain_text(c["facts"]["told"]))
+            elif c["status"] == "failed" and c["facts"]["round"] == max(d["facts"]["round"] for d in calls
+                    if d["facts"]["round"][0] == c["facts"]["round"][0]):
+                lines.append(f"That did not work: {plain_text(c['facts']['problem'])}")
+        lines += [f"Nothing was done for “{plain_text(part)}”." for part in self.left]
+        if waiting: lines.append("Shall I? It waits for your click above." if len(waiting) == 1
+            else f"Shall I? {len(waiting)} changes wait for your click above.")
+        return "\n\n".join(dict.fromkeys(lines)) or "Nothing had to be done."
 
     def keep(self, status: str) -> None:
         self.keeping = None
@@ -397,13 +724,14 @@ class Turn:
             return await self.model.count("\n".join(m["content"] for m in messages)) + 8 * len(messages)
         if await size(context_of(path)) <= most: return path
         starts = [n for n, m in enumerate(path) if n and path[n - 1]["role"] == "assistant"]  # of the turns after the first
+        first = [m for m in path[:1] if m["role"] == "prompt"]
         for at in starts:
-            if await size(context_of(path[at:])) <= most * KEEP or at == starts[-1]: break
+            if await size(context_of([*first, *path[at:]])) <= most * KEEP or at == starts[-1]: break
         else:
             raise Problem("This does not fit into the window.", fix="Begin a new conversation, or attach less.", status=413)
         self.note = "The window is full: the oldest part is summarised …"
         self.send()
-        text = "\n\n".join(f"{m['role']}: {m['content']}" for m in context_of(path[:at])[1:])
+        text = "\n\n".join(f"{m['role']}: {m['content']}" for m in context_of(path[len(first):at])[1:])
         ask = f"{text}\n\nSummarise this conversation in at most 150 words: facts, names, numbers, open questions."
         said, tokens = "", await self.model.count(ask)
         if tokens > most: ask = ask[-int(len(ask) * most / tokens * .95):]  # one long message: its end says most
@@ -433,11 +761,219 @@ class Turn:
     def send(self) -> None:
         "Tell every tab what has changed in this answer."
         began, self.timer = clock.perf_counter(), None
-        blocks, self.sends = self.render(), self.sends + 1
+        blocks, self.sends = [] if self.is_acting else self.render(), self.sends + 1
         broadcaster.publish({"answer": self.message, "n": self.sends, "at": self.told, "blocks": blocks[self.told:],
             "note": self.note})
         self.told = len(self.blocks)
         self.cost = clock.perf_counter() - began
+
+
+# ─── calls ───
+
+def done_facts(made: Tool, done: Done) -> dict:
+    "What is kept of a call that was done, and told to the model."
+    long, text = 4000 if made.reads else 1000, unnumbered(done.text)
+    return dict(told=text if len(text) <= long else text[:long] + " …", is_outside=made.is_outward,
+        entries=[e["id"] for e in done.entries])
+
+
+def write_call(message: int, status: str, facts: dict, content: str | None = None) -> None:
+    db.execute("UPDATE messages SET status=?, facts=?, content=ifnull(?, content) WHERE id=?",
+        [status, sayable(dumps(facts)), content and sayable(content), message])
+
+
+def plain_text(text: str) -> str:
+    "A text as Markdown that says just that."
+    return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", text)
+
+
+def came_to(call: dict) -> str:
+    "What a call that was done has changed, in words, with links to the records."
+    told, gone = [], ("delete", "undo")
+    for e in entries_of(f"message {call['id']}"):
+        text = plain_text(e["summary"][:1].upper() + e["summary"][1:])
+        told.append(f"[{text}](/{e['app']}/{e['record_id']})" if e["record_id"] and e["verb"] not in gone else text)
+    return "\n\n".join(told) or plain_text(call["facts"]["told"])
+
+
+def digest_of(entries: list[dict]) -> str:
+    "What a rehearsal said would be changed, but for what comes with the moment: numbers of new records, places in an order."
+    def side(entry: dict, name: str) -> dict:
+        return {n: v for n, v in json.loads(entry[name] or "{}").items() if n != "position"
+            and (n != "id" or entry["before"])}
+    told = [(e["app"], e["verb"], e["before"] and e["record_id"], side(e, "before"), side(e, "after")) for e in entries]
+    return hash_of(0, dumps(told))
+
+
+async def approve(conversation: int, message: int, given: str) -> None:
+    """Run a call that waits. It is bound to this very call by its hash, and is taken once. Raises Problem (409) for one that
+    is not the one that was shown, does not wait any more, or would change something else by now."""
+    row = db.first("SELECT * FROM messages WHERE id=? AND conversation=? AND role='call'", [message, conversation])
+    if not row or not hmac.compare_digest(hash_of(message, row["content"]).encode(), given.encode()): raise gone_call()
+    facts, call = json.loads(row["facts"]), json.loads(row["content"])
+    made = tool_called(call["tool"])
+    if "digest" in facts and row["status"] == "waiting":
+        (now,) = await run_in_threadpool(rehearse, [(call["tool"], call["args"])])
+        if isinstance(now, Problem): raise now
+        if digest_of(now) != facts["digest"]:
+            write_call(message, "waiting", facts | dict(would=now[:SHOWN], count=len(now), digest=digest_of(now)))
+            tell_chat(conversation)
+            raise Problem("By now this would change something else.", fix="Look at it again.", status=409)
+    with db.transaction():
+        if db.one("SELECT status FROM messages WHERE id=?", [message]) != "waiting": raise gone_call()
+        write_call(message, "running", facts)
+    try:
+        is_piloted = made.kind == "run" and may_pilot(made.owner, conversation, Wish(""))
+        done = await use(tool_called(f"{made.owner}_start") if is_piloted else made, call["args"], f"message {message}",
+            "mcp" if facts.get("by") else "model")
+        if is_piloted and (model := await current_model()):
+            run = next(e["record_id"] for e in done.entries if e["app"] == "runs")
+            facts["run"], path = run, thread_of(conversation, message)
+            pilots[run] = asyncio.create_task(fill_run(run, model, context_of(path)))
+        status, facts = "done", facts | done_facts(made, done) | dict(told=facts.get("told"), result=unnumbered(done.text),
+            approved=now_text())
+    except Problem as e: status, facts["problem"] = "failed", str(e)
+    write_call(message, status, facts)
+    tell_chat(conversation)
+    waits = waiting_calls.pop(message, None)
+    if waits and status == "done": waits.set_result(done)
+    elif waits: waits.set_exception(Problem(facts["problem"]))
+    if status == "failed": raise Problem(facts["problem"])
+
+
+def gone_call() -> Problem:
+    return Problem("This does not wait for you any more.", fix="Look at the conversation again.", status=409)
+
+
+def decline(conversation: int, message: int) -> None:
+    db.execute("UPDATE messages SET status='denied' WHERE id=? AND conversation=? AND role='call' AND status='waiting'",
+        [message, conversation])
+    if waits := waiting_calls.pop(message, None): waits.cancel()
+    tell_chat(conversation)
+
+
+waiting_calls: dict[int, asyncio.Future[Done]] = {}  # of other programs, which are told once the person has decided
+
+
+async def outside_call(client: str, name: str, args: Any, ask: Callable[[str],
+        Awaitable[bool | None]] | None = None) -> Done:
+    """A call of another program, as a card in a conversation of its own. Where it has to be approved, `ask` does so over
+    there; where that cannot be (None), it waits for a click here. Raises Problem where it is wrong, or not approved."""
+    title = f"{clip(client, 40)} (another program)"
+    found = db.one("SELECT id FROM conversations WHERE title=? ORDER BY id DESC", [title]) or new_conversation(title)
+    parent = db.one("SELECT leaf FROM conversations WHERE id=?", [found])
+    row = add_message(found, parent, "call", call_text({"tool": name, "args": args}), "running", by=client)
+    facts: dict[str, Any] = dict(by=client)
+    try:
+        made = tool_called(name)
+        await run_in_threadpool(made.typed, args)
+        is_asked = made.asks or level_of(found) == "ask" and not made.reads
+        if is_asked and (said := await ask(f"{name}: {clip(dumps(args), 300)}") if ask else None) is not True:
+            if said is False: raise Problem(f"{name} was declined.", status=403)
+            content = db.one("SELECT content FROM messages WHERE id=?", [row])
+            write_call(row, "waiting", facts | dict(why=f"{client} wants to.", hash=hash_of(row, content)))
+            tell_chat(found, "conversations")
+            decided = waiting_calls[row] = asyncio.get_running_loop().create_future()
+            await asyncio.wait([decided], timeout=OUTSIDE_SECONDS)
+            is_waiting = db.one("SELECT status FROM messages WHERE id=?", [row]) == "waiting"
+            if not decided.done() and is_waiting: decline(found, row)
+            try: return await decided  # what runs is waited for
+            except asyncio.CancelledError:
+                if not decided.cancelled(): raise
+                raise Problem(f"{name} was not approved.", fix="It is for the person to click.", status=403) from None
+        done = await use(made, args, f"message {row}", "mcp")
+    except BaseException as e:  # it may be that the other program hangs up
+        if db.one("SELECT status FROM messages WHERE id=?", [row]) in ("running", "waiting"):
+            write_call(row, "failed", facts | {"problem": str(e) if isinstance(e, Problem) else "It was stopped."})
+        raise
+    write_call(row, "done", facts | done_facts(made, done))
+    tell_chat(found, "conversations")
+    return done
+
+
+# ─── autopilot ───
+
+pilots: dict[int, asyncio.Task] = {}  # the runs that the model fills in
+
+
+def may_pilot(name: str, conversation: int, wish: Wish) -> bool:
+    "Whether the model fills in what a pipeline asks: there, in all of a conversation, or because the person says so."
+    return name in store.get("chat.autopilot", ()) or level_of(conversation) == "auto" or "autopilot" in wish.text.lower()
+
+
+async def fill_run(run: int, model: Provider, messages: list[dict], say: Callable[[str], None] = lambda line: None) -> None:
+    """Answer what a run asks, step by step, out of a conversation. It ends with the run, where a step wants a person's
+    approval, and where no answer fits; what the person answers first counts."""
+    actor.set("model")
+    try:
+        while True:
+            await waited(run)
+            row, rows = runs.row(run), rows_of_run(run)
+            name = next((n for n, r in rows.items() if r["status"] == "waiting"), "")
+            step = pipeline_of(row).steps.get(name)
+            if row["status"] != "waiting" or not step: return say(f"The run is {row['status']}.")
+            if step.asks or not step.asked: return say(f"{step.label} wants your approval.")
+            fields = await run_in_threadpool(step.fields, Earlier(rows))
+            ask = (f"[pipeline] {run_text(run, 300)}\nFill in this step, out of what was said. What was not said has its "
+                "default: " + dumps({n: as_text(f, f.blank()) for n, f in fields.items() if not f.is_required}))
+            say(f"{step.label}: {step.instruction}")
+            for _ in range(3):
+                text = "".join([c.text async for c in model.stream([*messages, {"role": "user", "content": ask}],
+                    schema_of(fields))])
+                try:
+                    given = json.loads(text)
+                    values = await run_in_threadpool(filled, pipeline_of(row), run, name, given)
+                    await run_in_threadpool(answer_step, run, name, values, rows[name]["version"])
+                    say("→ " + " · ".join(f"{n} {clip(as_text(fields[n], v), 60)}" for n, v in values.items()
+                        if v not in (None, "", [])))
+                    break
+                except (Problem, ValueError, RecursionError, AttributeError) as e:
+                    if isinstance(e, Problem) and e.status == 409: break  # the person was first
+                    ask += f"\n{clip(text, 300)}\nThat is not right: {e}"
+            else: return say(f"{step.label} is for you: no answer of the model fits.")
+    except asyncio.CancelledError: say("You took over.")
+    except Problem as e: say(str(e))
+    finally:
+        pilots.pop(run, None)
+        tell(run)
+
+
+def pilot_part(run: dict) -> Any:
+    "Who fills in a run, and the buttons to hand it over."
+    button = lambda act, text: Button(text, cls="quiet", hx_post=f"/runs/{run['id']}/pilot", hx_target="#run-live",
+        hx_swap="morph:outerHTML", hx_vals=json.dumps({"act": act}))
+    if run["id"] in pilots:
+        made = pipeline_of(run)
+        is_always = run["pipeline"] in store.get("chat.autopilot", ())
+        return Span(Small("The model fills this in.", cls="muted"), button("take", "Take over"),
+            button(*("never", f"Not always {made.title}") if is_always else ("always", f"Always {made.title}")), cls="row")
+    return button("give", "Let the model fill this in") if run["status"] == "waiting" and not run["is_locked"] else None
+
+
+on_run.append(pilot_part)
+
+
+@rt("/runs/{run_id:int}/pilot", methods=["POST"])
+async def pilot_post(req: Request, run_id: int, form: Sent):
+    "Hand a run over to the model, or take it back; always, or never again: for every run of its pipeline."
+    check_click(req)
+    row, act = runs.row(run_id), str(form.get("act"))
+    if act == "take":
+        if task := pilots.get(run_id): task.cancel()
+    elif act == "give":
+        if not (model := await current_model()): raise no_model()
+        entry = db.first("SELECT cause FROM journal WHERE app='runs' AND record_id=? AND verb='insert'", [run_id])
+        kind, _, message = entry["cause"].partition(" ") if entry else ("", "", "")
+        found = db.first("SELECT conversation, id FROM messages WHERE id=?",
+            [number(message)]) if kind == "message" else None
+        path = thread_of(found["conversation"], found["id"]) if found else []
+        if run_id not in pilots: pilots[run_id] = asyncio.create_task(fill_run(run_id, model, context_of(path)))
+    elif act in ("always", "never"):
+        others = [n for n in store.get("chat.autopilot", ()) if n != row["pipeline"]]
+        store["chat.autopilot"] = [*others, *[row["pipeline"]] * (act == "always")]
+    else: raise Problem(f"There is no {clip(act)} to do with a run.", status=404)
+    await asyncio.sleep(.05)
+    return run_live(row["id"], 0)
 
 
 # ─── commands ───
@@ -466,6 +1002,11 @@ async def slash_undo(conversation: int, rest: str) -> Any:
     return toast(entry["summary"], undo=entry["id"], redo=True)
 
 
+async def slash_preview(conversation: int, rest: str) -> Any:
+    message = await begin_turn(conversation, rest, is_preview=True)
+    show_conversation(db.one("SELECT conversation FROM messages WHERE id=?", [message]))
+
+
 async def slash_new(conversation: int, rest: str) -> Any: show_conversation(0)
 async def slash_rename(conversation: int, rest: str) -> Any: conversations.update(id=conversation, title=rest)
 def goes_to(path: str) -> Any:
@@ -474,6 +1015,7 @@ def goes_to(path: str) -> Any:
 
 
 slash = {"new": Slash("begin a new conversation", slash_new), "model": Slash("choose a model", slash_model),
+    "preview": Slash("say what is to be done, and see what it would change", slash_preview),
     "remember": Slash("keep something for good; “here …”: for this conversation", slash_remember),
     "context": Slash("show what the model sees", goes_to("/chat/context?c={}")),
     "undo": Slash("take back the last change", slash_undo),
@@ -511,6 +1053,29 @@ styles.append("""
     :is(button, summary):hover { color: var(--ink) }
     details > p { position: absolute; bottom: 100%; left: 0; z-index: 5; padding: .5rem .7rem; background: var(--card);
       border: 1px solid var(--line); border-radius: .5rem } } }
+.call { padding: .6rem .75rem !important; border: 1px solid var(--line); border-radius: .6rem; display: grid; gap: .45rem;
+  grid-template-columns: minmax(0, 1fr); font-size: .8125rem; line-height: 1.4; overflow-wrap: anywhere;
+  > * { margin: 0 }
+  header { all: unset; display: flex; gap: .1rem .5rem; align-items: center; flex-wrap: wrap }
+  header button { min-height: 1.6rem; margin: -.2rem -.4rem -.2rem 0; padding: 0 .4rem; color: var(--accent) }
+  .row button { padding: .2rem .75rem } :is(&, details) > a { display: block; width: fit-content }
+  .given { display: flex; flex-wrap: wrap; gap: .1rem .75rem; color: var(--dim) }
+  > details { font-size: inherit !important; > :not(summary) { margin: .4rem 0 0 } }
+  summary { display: flex; gap: .3rem; align-items: start; width: fit-content; margin: 0 !important;
+    color: var(--ink) !important; line-height: inherit; white-space: normal }
+  summary::after { flex: none; margin: .05rem 0 0 }
+  pre { padding: .5rem .6rem; font: inherit } ul, pre { max-height: 14rem; overflow-y: auto }
+  .diff { display: block; tbody { display: grid; gap: .2rem } td:empty, tr:not(:has(ins, del)) { display: none }
+    tr { display: flex; flex-wrap: wrap; gap: 0 .75rem } th { min-width: 4.5rem; color: var(--dim); font-weight: 450 }
+    :is(th, td) { padding: 0; border: 0 } }
+  :is(.steps, ul) { display: grid; gap: .2rem; padding-left: .6rem; border-left: 2px solid var(--line) }
+  li { margin: 0; list-style: none }
+  .gone summary { color: var(--dim) !important; text-decoration: line-through }
+  &.waiting, &:target { border-color: var(--accent) }
+  &:target { outline: 2px solid var(--accent) } &.failed:not(:has(+ .call)) { border-color: var(--bad) }
+  @media (max-width: 48rem) { header button { min-height: 2.25rem } summary, a { padding: .35rem 0 } } }
+.acts:empty { display: none }
+.is-waiting { background: var(--soft); color: var(--accent) } .is-failed { color: var(--bad) }
 .prose { > div { margin-bottom: .6rem } :is(ul, ol) { padding-left: 1.4rem }
   :is(h1, h2, h3) { margin: .5rem 0; font-size: 1rem }
   table { display: block; width: fit-content; max-width: 100%; overflow-x: auto; font-size: .8125rem } }
@@ -548,7 +1113,8 @@ const low = () => { if (isLow && list()) list().scrollTop = 1e9 }
 
 // an answer comes in blocks, and each message says its number: where one was missed, the whole is asked for
 on("htmx:wsBeforeMessage", e => {
-  const {answer, n, at, blocks, note} = JSON.parse(e.detail.message)
+  const {answer, n, at, blocks, note, go} = JSON.parse(e.detail.message)
+  if (go && isSpeaking) location.assign(go)
   if (answer === 0 && $("#chat-note")) $("#chat-note").textContent = note
   if (list()) see()
   for (const el of $$(`[data-answer="${answer}"]`)) {
@@ -560,6 +1126,10 @@ on("htmx:wsBeforeMessage", e => {
   }
   low()
 })
+let isSpeaking = false  // in this tab, and in no other: what the model opens is opened here
+const tabs = new BroadcastChannel("speaking")
+tabs.onmessage = () => { isSpeaking = false }
+on("htmx:beforeRequest", e => { if (e.target.id === "composer") { isSpeaking = true; tabs.postMessage(0) } })
 on("htmx:wsOpen", () => { if (list()) htmx.trigger(body, "changed-chats") })  // what was said meanwhile is in no journal
 on("htmx:beforeSwap", e => {  // the list of a conversation that is no longer shown comes too late
   const late = e.detail.requestConfig.path.match(/^\/chat\/list[?]c=(\d+)/)
@@ -650,12 +1220,14 @@ def message_part(conversation: int, m: dict, may: bool = True) -> Any:
     "One message as it is shown. `may`: with what can be done about it."
     act = functools.partial(chat_button, conversation, vals={"m": m["id"]})
     match m["role"]:
-        case "events" | "memories" | "attached" | "summary" if not m["content"]: return None
+        case "events" | "memories" | "attached" | "summary" | "prompt" if not m["content"]: return None
         case "user":
             tools = [act("edit", "Edit", hx_get=f"/conversations/{conversation}/edit/{m['id']}", hx_post=None,
                 hx_target=f"#m-{m['id']}", hx_swap="outerHTML", cls="plain edit"), *siblings(conversation, m)] if may else []
             return Article(Div(m["content"], cls="said"), Div(*tools, cls="acts"), id=f"m-{m['id']}", cls="user")
         case "assistant": return answer_part(conversation, m, may, act)
+        case "call": return call_card(m, may, act)
+        case "prompt": return None
         case "memories":
             lines = [line[2:] for line in m["content"].split("\n")]
             name = "Remembered" if m["facts"].get("kept") else "Recalled"
@@ -663,14 +1235,84 @@ def message_part(conversation: int, m: dict, may: bool = True) -> Any:
                 A("All memories", href="/memories"), id=f"m-{m['id']}", open=bool(m["facts"].get("kept")))
     count = len(m["content"].split("\n"))
     name = {"events": f"Told what happened ({count})", "summary": f"{m['facts'].get('count')} earlier messages, in short",
-        "attached": f"Attached {m['facts'].get('name')}"}[m["role"]]
+        "attached": f"Attached {m['facts'].get('name')}", "records": f"Looked up ({count})",
+        "tools": f"More tools ({count})"}[m["role"]]
     return Details(Summary(name), Pre(m["content"], tabindex="0"), id=f"m-{m['id']}")
+
+
+def call_card(m: dict, may: bool, act: Callable) -> FT:
+    "A call: what, with what, what it changed or would change, why it waits, and the way back."
+    facts, call = m["facts"], json.loads(m["content"])
+    made, args = all_tools().get(call["tool"]), call["args"] if isinstance(call["args"], dict) else {"": call["args"]}
+    entries = entries_of(f"message {m['id']}")
+    is_back = bool(entries) and not any(map(is_standing, entries))
+    state = {"running": "at work", "waiting": "waits for you", "failed": "did not work", "denied": "declined",
+        "interrupted": "interrupted"}.get(m["status"], "undone" if is_back else "looked up" if facts.get("reads")
+        else "done")
+    title, is_waiting, fields = tool_title(call["tool"], made), m["status"] == "waiting", made.fields if made else {}
+    texts = {n: ", ".join(f"“{one}”" for one in v) if isinstance(v, list) else "yes" if v is True else "no" if v is False
+        else str(v) for n, v in args.items()}
+    names = {n: "" if n in ("", "which") else f"{fields[n].label.lower() if n in fields else clip(n)}: " for n in args}
+    # one act at a time, and one place for it: a double click does it once, and who came by key stays on the card
+    once: dict[str, Any] = dict(hx_trigger="click throttle:600ms", id=f"does-{m['id']}")
+    back = "Redo" if is_back else "Undo"
+    parts: list[Any] = [Header(Strong(title), Small(state, cls=f"chip is-{m['status']}"), Span(cls="grow"),
+        act("take_back", back, aria_label=f"{back}: {title}", **once) if may and entries and m["status"] != "running"
+        else None),
+        P(*[Span(names[n], Bdi(clip(text, 60))) for n, text in texts.items()], cls="given") if texts else None]
+    if any(len(text) > (300 if facts.get("would") else 60) for text in texts.values()) and not entries:
+        whole = "\n".join(f"{n}: {text[:20_000]}" for n, text in texts.items())
+        parts.append(Details(Summary("In full"), Pre(whole, tabindex="0")))
+    if facts.get("problem"): parts.append(P(facts["problem"], cls="error"))
+    if m["status"] in ("waiting", "denied"):
+        found, would = facts.get("would", []), "would be: " if is_waiting else "would have been: "
+        pairs = [(e, [p for p in found if p["part_of"] == e["id"]]) for e in found if not e["part_of"]]
+        parts += [P(facts.get("why"), cls="muted"), *[change_part(*pair, would=would) for pair in pairs],
+            P("… and more") if facts.get("count", 0) > len(found) else None]
+    else: parts += [change_part(e, db.entries("part_of=?", [e["id"]], MOST_PARTS + 1)[::-1], is_back) for e in entries]
+    if is_waiting and may:
+        parts.append(Div(act("approve", "Do it", cls="", vals={"m": m["id"], "hash": facts["hash"]}, **once),
+            act("decline", "No", cls="quiet"), cls="row"))
+    if steps := facts.get("steps"):
+        parts.append(Div(*[Div(line, cls="" if line[:1] == "→" else "muted") for line in steps], cls="steps"))
+    if run := not is_back and next((e["record_id"] for e in entries if e["app"] == "runs"), 0):
+        parts.append(A("Open the run", href=f"/runs/{run}"))
+    if (told := facts.get("told")) and facts.get("reads") and m["status"] == "done":
+        first, _, rest = told.partition("\n")
+        parts.append(Details(Summary(clip(first.rstrip(":"), 60)), Pre(rest or first, tabindex="0")))
+    wish = f"wished by {facts['by']}" if facts.get("by") else "approved by you" if facts.get("approved") else ""
+    if wish: parts.append(P(wish, cls="muted"))
+    return Article(*parts, id=f"m-{m['id']}", cls=f"call {m['status']}", aria_label=f"{title}: {state}")
+
+
+def tool_title(name: str, made: Tool | None) -> str:
+    "A tool's name for people: Add task."
+    app = made and all_apps().get(made.owner)
+    if made and (pipe := all_pipelines().get(made.owner)): return f"{made.kind.capitalize()} {pipe.title}"
+    if not made or not isinstance(app, BaseApp): return name.replace("_", " ").capitalize() or "A call"
+    return f"{made.kind.capitalize()} {app.title.lower() if made.kind == 'find' else app.noun}"
+
+
+MOST_PARTS = 50  # of a change, that are listed on a card
+
+
+def change_part(entry: dict, parts: list[dict], is_back: bool = False, would: str = "") -> FT:
+    "One change, with the difference field by field, or with its parts. `would`: it did not happen, and what to say of it."
+    app = all_apps().get(entry["app"])
+    is_there = app and entry["record_id"] and not (would or is_back or entry["verb"] in ("delete", "undo"))
+    if entry["before"] or entry["after"]: inside: list[Any] = [difference(entry)]
+    else: inside = [Ul(*[Li(Bdi(p["summary"])) for p in parts[:MOST_PARTS]], tabindex="0")] if parts else []
+    if parts[MOST_PARTS:]: inside.append(A("All of them", href=f"/journal?part_of={entry['id']}"))
+    if is_there and entry["app"] != "runs": inside.append(A(f"Open the {getattr(app, 'noun', 'record')}",
+        href=f"/{entry['app']}/{entry['record_id']}"))
+    said = Span(would, Bdi(entry["summary"]))
+    return Details(Summary(said), *inside, cls="gone" * is_back, open=would == "would be: ") if inside else P(said)
 
 
 def siblings(conversation: int, m: dict) -> list[Any]:
     "The way to the other branches that begin beside a message, if there are some."
     column, beside = ("json_extract(facts, '$.after')", m["facts"].get("after")) if m["role"] == "user" else (
-        "parent", m["parent"])
+        "ifnull(json_extract(facts, '$.answers'), parent)", m["facts"].get("answers", m["parent"]))
     ids = [row["id"] for row in db.query(f"SELECT id FROM messages WHERE conversation=? AND {column} IS ? AND role=? "
         "ORDER BY id", [conversation, beside, m["role"]])]
     if not ids[1:]: return []
@@ -697,7 +1339,11 @@ def answer_part(conversation: int, m: dict, may: bool, act: Callable) -> FT:
         cls="small") if "prompt" in facts else P(facts.get("model", ""), cls="small")
     tools = [Button("Copy", cls="plain", data_copy=".prose", type="button"), act("retry", "Retry"),
         *siblings(conversation, m)] if may else []
-    return Article(Div(NotStr(markdown_html(m["content"])), cls="prose"),
+    text = m["content"]
+    if facts.get("by") == "sololith" and not db.one("SELECT 1 FROM messages WHERE conversation=? AND role='call' AND "
+            "status='waiting' AND json_extract(facts, '$.turn')=?", [conversation, m["id"]]):
+        text = re.sub(r"\s*Shall I\?[^\n]*$", "", text)  # it has been decided
+    return Article(Div(NotStr(markdown_html(text)), cls="prose" + " small" * (facts.get("by") == "sololith")),
         P(why, cls="error small", role="status") if why else None,
         Div(*tools, Details(Summary("Details"), numbers), cls="acts"), id=f"m-{m['id']}")
 
@@ -706,7 +1352,8 @@ def message_list(conversation: int, path: list[dict]) -> FT:
     "The newest messages of a conversation; it follows the conversation."
     earlier = A(f"{len(path) - SHOWN} earlier messages", href=f"/conversations/{conversation}",
         cls="small") if path[SHOWN:] else None
-    hello = None if path else Div(P("Ask what you did, what is in an app, or to remember something.", cls="muted small"),
+    hello = None if path else Div(P("Ask what you did or what there is, or say what is to be done: add, change, find, "
+            "delete, run. You see each change, and can undo it.", cls="muted small"),
         P("@ attaches a record, a run, a file or the page you are on; / lists commands.", cls="muted small"))
     return Div(earlier, hello, *[message_part(conversation, m) for m in path[-SHOWN:]], id="messages", cls="messages",
         hx_get=f"/chat/list?c={conversation}", hx_trigger=changed(f"chat-{conversation}"), hx_swap="morph:outerHTML",
@@ -761,10 +1408,14 @@ async def chat_get(req: Request):
     chats = Details(Summary(Span(title), role="button", cls="plain", aria_label="Conversations"),
         Div(*[chat_button(row["id"], "open", clip(row["title"], 34), cls="") for row in recent],
             A("All conversations", href="/conversations", cls="muted")), cls="menu")
-    sharing = Details(Summary(icon("eye"), role="button", cls="plain icon-only", aria_label="What the model is told"),
+    sharing = Details(Summary(icon("eye"), role="button", cls="plain icon-only",
+        aria_label="What the model is told, and may do"),
         Div(Form(Small("The model is told", cls="muted"), *[Label(Input(type="checkbox", name="shares", value=name,
             checked=name in shares()), text) for name, text in SHARED.items()], hx_post="/chat/shares",
-            hx_trigger="change", hx_swap="none")), cls="menu")
+            hx_trigger="change", hx_swap="none"),
+        Form(Hidden(str(conversation), name="c"), Small("The model", cls="muted"), *[Label(Input(type="radio", name="level",
+            value=name, checked=name == level_of(conversation)), text) for name, text in LEVELS.items()
+            if name != "auto" or conversation], hx_post="/chat/level", hx_trigger="change", hx_swap="none")), cls="menu")
     place = A(f"leaves this machine: {model.host}", cls="chip away", href="/models") if model.host else A(
         clip(model.title, 26), cls="muted small", href="/models", title="It runs on this machine")
     return (Header(chats, sharing, chat_button(0, "open", icon("plus"), aria_label="New conversation",
@@ -777,8 +1428,14 @@ sides["chat"] = "chats conversations"  # a title may change, and a conversation 
 
 
 def heed_settings(entries: list[dict]) -> None:
-    "Another model, or window, was chosen, wherever, or taken back by an undo: the panel is to show it."
+    """Another model, or window, was chosen, wherever, or taken back by an undo: the panel is to show it. And cards show
+    what was undone elsewhere."""
     if any(e["app"] == "settings" for e in entries): tell_chat(0, "chats")
+    for entry in (e for e in entries if e["verb"] in ("undo", "redo")):
+        while found := db.first("SELECT id, cause FROM journal WHERE undone_by=?", [entry["id"]]): entry = found
+        kind, _, key = entry["cause"].partition(" ")
+        told = db.one("SELECT conversation FROM messages WHERE id=?", [number(key)]) if kind == "message" else None
+        if told: tell_chat(told)
 
 
 db.listeners.append(heed_settings)
@@ -791,7 +1448,7 @@ def warm_up(model: Provider) -> None:
         tell = lambda note: broadcaster.publish({"answer": 0, "note": note})
         tell(f"{model.title} is loaded …")
         try:
-            async for chunk in model.warm([{"role": "system", "content": SYSTEM}]):
+            async for chunk in model.warm(context_of([])):
                 if chunk.note: tell(chunk.note)
             tell("")
         except Problem as e: tell(str(e))
@@ -806,6 +1463,11 @@ async def chat_list(req: Request):
     path = thread_of(conversation)
     return (message_list(conversation, path), send_part(conversation, hx_swap_oob="true"),
         model and meter_part(conversation, path, model, hx_swap_oob="true"))
+
+
+def check_click(req: Request) -> None:
+    "What only the person's own page may do: the secret, which other programs have, is not enough."
+    if "authorization" in req.headers: raise Problem("This is for the person's own click.", status=403)
 
 
 def conversation_of(form: Mapping) -> int:
@@ -845,20 +1507,42 @@ async def chat_shares(form: Sent):
     return Response(status_code=204)
 
 
+@rt("/chat/level", methods=["POST"])
+async def chat_level(req: Request, form: Sent):
+    "How much the model may do: in this conversation, or, but for autopilot, in all."
+    check_click(req)
+    conversation, level = conversation_of(form), str(form.get("level"))
+    if level not in LEVELS: raise Problem(f"There is no level {clip(level)}.", fix=did_you_mean(level, LEVELS), status=422)
+    own = {k: v for k, v in store.get("chat.levels", {}).items() if k != str(conversation)}
+    if level == "auto": own[str(conversation)] = level
+    else: store["chat.level"] = level
+    if own != store.get("chat.levels", {}): store["chat.levels"] = own
+    return Response(status_code=204)
+
+
 @rt("/chat/act", methods=["POST"])
-async def chat_act(form: Sent):
+async def chat_act(req: Request, form: Sent):
     conversation, message, act = conversation_of(form), number(form.get("m")), str(form.get("act"))
+    if act in ("approve", "decline", "take_back"): check_click(req)
     row = db.first("SELECT * FROM messages WHERE id=? AND conversation=?", [message, conversation])
     if act == "open": show_conversation(conversation)
     elif act == "stop":
         if turn := turns.get(conversation): turn.task.cancel()
-    elif not row or row["role"] != {"retry": "assistant", "edit": "user"}.get(act, row["role"]):
+    elif not row or row["role"] != {"retry": "assistant", "edit": "user", "approve": "call", "decline": "call",
+            "take_back": "call"}.get(act, row["role"]):
         raise Problem("This message is gone.", status=404)
+    elif act == "approve": await approve(conversation, message, str(form.get("hash")))
+    elif act == "decline": decline(conversation, message)
+    elif act == "take_back":
+        done = await run_in_threadpool(take_back, f"message {message}")
+        tell_chat(conversation)
+        verb, what = "Undone" if done[0]["verb"] == "undo" else "Redone", re.sub("^(un|re)do: ", "", done[0]["summary"])
+        return toast(f"{verb}: {what if len(done) == 1 else f'{len(done)} changes'}")
     elif act == "retry":
         if not (model := await current_model()): raise no_model()
         may_begin(conversation)
-        begin_answer(conversation, row["parent"], model)
-    elif act == "branch":
+        begin_answer(conversation, begun_by(row), model)
+    elif act == "branch":  # of answers, the one below which it ends
         below = db.one("WITH RECURSIVE d(id) AS (SELECT ? UNION ALL SELECT m.id FROM messages m JOIN d ON m.parent = d.id) "
             "SELECT max(id) FROM d", [message])
         set_leaf(conversation, below)
@@ -909,10 +1593,11 @@ async def chat_context(req: Request):
     "What the model sees, to the byte, and what it is made of."
     conversation = number(req.query_params.get("c"))
     if not (model := await current_model()): raise no_model()
-    path = thread_of(conversation)
-    if path and path[-1]["role"] == "assistant": path.pop()
+    path = thread_of(conversation) or [dict(zip(("content", "facts"), prompt_of([]), strict=True), role="prompt", id=0)]
+    if path[-1]["role"] == "assistant": path.pop()
     messages = context_of(path)
-    sent = (await model.body(messages, limit=reserve(model))).decode()
+    acts = acts_of(path, known_way(model) or "schema") if told_tools(path) else None
+    sent = (await model.body(messages, limit=reserve(model), acts=acts)).decode()
     note = f"{model.title} is sent this" + (f", at {model.host}." if model.host else ", on this machine.")
     return (*head("What the model sees", link_button("Conversations", "/conversations", "plain")),
         P(note, f" About {await model.count(sent):,} tokens of {model.context:,}.", cls="muted"),
@@ -920,12 +1605,55 @@ async def chat_context(req: Request):
         Pre(sent, id="sent", tabindex="0"))
 
 
+@rt("/why/{entry:int}", methods=["GET"])
+async def why_get(entry: int):
+    "What a change in the journal was made for: the turn, or the run."
+    row = next(iter(db.entries("id=?", [entry])), None)
+    kind, _, key = row["cause"].partition(" ") if row else ("", "", "")
+    if kind == "run": return RedirectResponse(f"/runs/{number(key)}", 303)
+    message = db.first("SELECT conversation, id FROM messages WHERE id=?", [number(key)]) if kind == "message" else None
+    if not message or message["conversation"] not in conversations:
+        raise Problem("What this was done for is not known any more.", fix="Its conversation may have been deleted.",
+            status=404)
+    return RedirectResponse(f"/conversations/{message['conversation']}#said-{message['id']}", 303)
+
+
+@tool(name="open", reads=True, kind="open")
+def open_tool(page: str) -> str:
+    "Show the person an app, a record, a pipeline or another page."
+    url = page_called(page)
+    broadcaster.publish({"go": url})
+    return f"Opened {url}"
+
+
+def page_called(text: str) -> str:
+    "The address of a page that is named: tasks, task 12, /runs/3, the journal. Raises Problem with the closest names."
+    words = re.sub(r"^(the|my|page) ", "", text.strip().lower().rstrip("."))
+    pages = {title.lower(): href for plugin in plugins.values() for _, title,
+        href in plugin.links if re.match("/(?!/)", href)}
+    pages["home"] = "/"
+    pages |= {name: f"/{name}" for name in all_apps() | all_pipelines()}
+    pages |= {made.title.lower(): f"/{name}" for name, made in (all_apps() | all_pipelines()).items()
+        if hasattr(made, "title")}
+    if words in pages: return pages[words]
+    if found := re.fullmatch(r"/?(\w+?)s?[ /#]+(\d+)", words):
+        app = next((a for a in all_apps().values() if isinstance(a, BaseApp)
+            and found[1] in (a.noun, a.name, a.name.rstrip("s"))), None)
+        if app and int(found[2]) in app: return f"{app.url}/{found[2]}"
+    if words.strip("/") in pages: return pages[words.strip("/")]
+    if records := [(app, i) for app, i in db.search(words, 50) if app in all_apps() and app != "conversations"]:
+        return f"/{records[0][0]}/{records[0][1]}"
+    raise Problem(f"There is no page {clip(text)}.", fix=did_you_mean(words, pages), status=404)
+
+
 @rt("/conversations/{conversation:int}/export.md", methods=["GET"])
 async def conversation_export(conversation: int):
     "A conversation as Markdown."
     row, names = conversations.table.row(conversation), {"user": "You", "assistant": "Model"}
     parts = [f"**{names[m['role']]}** ({m['at']})\n\n{m['content']}" if m["role"] in names
-        else f"> {m['role']}: " + m["content"].replace("\n", "\n> ") for m in thread_of(conversation) if m["content"]]
+        else f"> {m['content']}\n>\n> {m['status']}: {m['facts'].get('told', '')}" if m["role"] == "call"
+        else f"> {m['role']}: " + m["content"].replace("\n", "\n> ") for m in thread_of(conversation) if m["content"]
+        and m["role"] != "prompt"]
     text = "\n\n".join([f"# {row['title']}", *parts])
     return Response(text, media_type="text/markdown",
         headers={"content-disposition": f'attachment; filename="conversation-{conversation}.md"'})

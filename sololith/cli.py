@@ -351,6 +351,8 @@ def shown(data: Any) -> str:
                 f"{e['id']:>6}  {datetime.fromisoformat(e['at']).astimezone():%Y-%m-%d %H:%M:%S}  {e['actor']:<8} "
                 f"{e['app']:<12} {e['summary']}" + (f"  (undone by {e['undone_by']})" if e["undone_by"] else "")
                 for e in data)
+        case [{"signature": _}, *_]:
+            return "\n".join(f"{r['signature']}\n    {r['about']}{' It asks for approval.' * r['asks']}" for r in data)
         case [{"found": _}, *_]: return "\n".join(f"{r['what']:<10} {r['found']}  {r['fix']}" for r in data)
         case dict(): return "\n".join(f"{k}: {v}" for k, v in data.items())
     return str(data)

@@ -13,7 +13,8 @@ first text field is the record's name. A field `profile` that points to a record
 `store["profile"]`; a field `position` makes the order the person's own. Deleting a record empties the optional
 relations that point to it, in the same undo; a required one forbids it.
 """
-import csv, io, json, re, secrets, tempfile
+import contextlib, csv, difflib, io, json, re, secrets, tempfile
+from dataclasses import MISSING, replace
 from html import escape
 from typing import Any
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,14 +22,21 @@ from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed, note
-from .fields import Field, clip, from_sql, number, to_sql, typed_values, value_of
+from .fields import Choices, Field, Range, clip, field_of, from_sql, number, to_sql, typed_values, value_of
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
-from .store import cause, db, quoted, store, table
+from .store import COMMON, cause, db, like_of, quoted, store, table
+from .tools import TakenBack, Tool, add_tool, tool
 from .ui import commands, entry_item, head, icon, toast
 from .values import harmless, is_formula, show, show_as
 
 PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
+OPEN = set("open undone unfinished incomplete pending todo offen offene offenen".split())   # of what has a switch is_done
+DONE = set("finished completed complete erledigt erledigte erledigten fertig".split())
+SMALL_WORDS = set("the a that which is are of my with and those these ones one priority die der das mit und".split())
+
+
+class Several(Problem): "More than one record fits, where one was meant."
 
 
 class BaseApp:
@@ -56,6 +64,7 @@ class BaseApp:
                 fix='Name one: crud(Record, "other_name").')
         plugin.apps[self.name] = self
         self.register_routes(rt)
+        self.make_tools()
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[Any]: return self.table(*args, **kwargs)
     def __getitem__(self, record_id: int) -> Any: return self.table[record_id]
@@ -130,11 +139,69 @@ class BaseApp:
         return {row["id"]: self.label(row) for row in self.rows(*among({i for i in ids if i}))}
 
     def find(self, text: str) -> int | None:
-        "The id of a record by its number or exact name."
-        if text.isdecimal(): return number(text) if number(text) in self else None
-        name = next((n for n, f in self.fields.items() if f.is_text), "")
-        found = self.rows(f"{quoted(name)} = ? COLLATE NOCASE", [text], limit=2, select="id") if name else []
+        "The id of a record by its number, or by its exact name among those of the current profile."
+        if number(text) in self: return number(text)
+        name = self.first_text()
+        found = self.here().rows(f"{quoted(name)} = ? COLLATE NOCASE", [text], limit=2, select="id") if name and text else []
         return found[0]["id"] if len(found) == 1 else None
+
+    def pick(self, text: str) -> list[int]:
+        """The ids of the records that words name: a number, a name, a part that only one has, or what several share: all,
+        done, not done, overdue, high. Raises Problem where nothing fits, and with all that fit where one was meant."""
+        words = re.sub(rf"^{self.noun}: |^(the )?({self.noun}|no\.?) ?(?=#?\d)|[“”\"]", "", text.strip(), flags=re.I)
+        words = words.lstrip("#").strip()
+        if (found := self.find(words) or self.find(text.strip())) is not None: return [found]
+        nothing = Problem(f"There is no {self.noun} “{clip(text)}”.", fix="See what there is.", status=404)
+        if re.fullmatch(r"[\d.-]*", words) or len(words) > 1000: raise nothing  # a number is no part of a name
+        here, called = self.here(), self.first_text()
+        if shared := self.shared(words): return [row["id"] for row in here.rows(*shared, select="id")]
+        rows = here.rows(f"{quoted(called)} LIKE ? ESCAPE '!'", [like_of(words)], limit=50) if called else []
+        known = " ".join(w for w in re.findall(r"[^\W_]+", words)
+            if w.lower() not in {*COMMON, *SMALL_WORDS, self.noun, self.name})
+        if not rows: rows = here.rows(*db.matching(self.ready().name, known), limit=50)
+        if not rows:
+            names = {self.label(row).lower(): row for row in here.rows(order_by="id desc", limit=500)}
+            rows = [names[n] for n in difflib.get_close_matches(words.lower(), names, 1, .75)]
+        if not rows and (owned := self.belonging(words)): return [row["id"] for row in here.rows(*owned, select="id")]
+        if len(rows) == 1: return [rows[0]["id"]]
+        if not rows: raise nothing
+        raise Several(f"{len(rows)}{' or more' * (len(rows) == 50)} {self.title.lower()} fit “{clip(text)}”: "
+            + ", ".join(f"{row['id']} “{clip(self.label(row), 50)}”" for row in rows[:6]) + ".", fix="Say which one.")
+
+    def pick_one(self, text: str) -> int:
+        found = self.pick(text)
+        if len(found) == 1: return found[0]
+        raise Several(f"“{clip(text)}” are {len(found)} {self.title.lower()}.", fix="Name one.")
+
+    def belonging(self, text: str) -> tuple[str, list] | None:
+        "The condition of belonging to a record that is so called."
+        for f in self.fields.values():
+            if f.record and (owner := target_of(f).find(text)): return f"{quoted(f.name)}=?", [owner]
+
+    def shared(self, text: str) -> tuple[str, list] | None:
+        "The condition that words such as “all open tasks” or “overdue, high” stand for; None for other words."
+        where, args, is_not, is_all = list[str](), list[Any](), False, False
+        due = next((n for n, f in self.fields.items() if f.kind == "date"), "")
+        for word in re.findall(r"[^\W_]+", text.lower()):
+            field = next((f for f in self.fields.values() if f.kind == "bool" and word == f.label.lower()
+                or f.kind == "choice" and word in map(str.lower, f.choices)), None)
+            if word in ("not", "un", "nicht"): is_not = True
+            elif word in ("all", "every", "everything", "alle", "alles") and not is_not: is_all = True
+            elif word in {self.noun, *self.name.split("_"), *SMALL_WORDS}: pass
+            else:
+                if re.match("overdue$|überfällig", word) and due:
+                    where.append(f"{quoted(due)} < ?" + " AND NOT is_done" * ("is_done" in self.fields))
+                    args.append(date.today().isoformat())
+                elif field and field.kind == "bool": where.append(quoted(field.name))
+                elif field:
+                    where.append(f"{quoted(field.name)} IS ?")
+                    args.append(to_sql(field, value_of(field, word)))
+                elif word in OPEN | DONE and "is_done" in self.fields:
+                    where.append("NOT is_done" if word in OPEN else "is_done")
+                else: return None
+                where[-1] = f"({where[-1]}) IS {'NOT ' * is_not}TRUE"
+                is_not = False
+        return (" AND ".join(where) or "1", args) if (where or is_all) and not is_not else None
 
     def referrers(self) -> list[tuple["BaseApp", Field]]:
         return [(app, f) for app in all_apps().values() for f in app.fields.values() if f.record is self.record]
@@ -153,6 +220,117 @@ class BaseApp:
     def unasked(self) -> set[str]:
         "Fields that fill themselves: the position, and the profile while there is a current one."
         return {"position", "profile"} if store.get("profile") else {"position"}
+
+    # ─── tools ───
+
+    def make_tools(self) -> None:
+        "What the model, the shell and other programs can do with the records."
+        given = {n: replace(f, find=f.record and (lambda text, f=f: target_of(f).pick_one(text)))
+            for n, f in self.fields.items() if n not in ("position", *self.readonly)}
+        free = {n: replace(f, default=None) for n, f in given.items()}
+        which = Field("which", "records", MISSING, record=self.record, find=self.pick)
+        place = field_of("to", Literal["first", "last"] | None, None)
+        is_ordered, switches = "position" in self.fields, [n for n, f in given.items() if f.kind == "bool"]
+        def make(kind: str, work: Callable, fields: dict[str, Field], about: str, is_usual: bool = True) -> None:
+            name = re.sub(r"\W", "_", f"{self.name}_{kind}", flags=re.A)  # as models' makers and MCP want it
+            add_tool(Tool(name, work, fields, about, kind == "find", owner=self.name, kind=kind,
+                is_usual=is_usual, rehearses=True, tell=self.told_rows if kind == "find" else None))
+        make("find", self.find_tool, self.filters(), f"Look up {self.title.lower()}.")
+        if self.can_add: make("add", self.add_tool, given, f"Add a {self.noun}.")
+        make("change", self.change_tool, {"which": which} | ({"to": place} if is_ordered else {}) | free | {"which": which},
+            f"Change {self.title.lower()}. What is left out stays.")
+        make("delete", self.delete_tool, {"which": which}, f"Delete {self.title.lower()}.")
+        if switches:
+            switch = field_of("switch", Annotated[str, Choices(switches)], switches[0])
+            make("toggle", self.toggle_tool, {"which": which, "switch": switch}, "Turn a switch the other way.", False)
+        if is_ordered:
+            after = Field("after", "relation", None, True, record=self.record, find=self.pick_one)
+            make("move", self.move_tool, {"which": replace(after, name="which", default=MISSING, is_optional=False),
+                "to": place, "after": after}, f"Put a {self.noun} first, last or after another.", False)
+
+    def filters(self) -> dict[str, Field]:
+        "What the tool find can narrow a list by: text, values, and for dates and numbers what they are before or after."
+        found = {"text": field_of("text", str | None, None)}
+        for n, f in self.fields.items():
+            is_scale = f.kind in ("date", "datetime") or is_number(f)
+            if n == "position" or not is_scale and f.kind not in ("bool", "choice", "relation"): continue
+            found[n] = f = replace(f, default=None, is_optional=True, range=Range(), find=f.record and (
+                lambda text, f=f: target_of(f).pick_one(text)))
+            if is_scale: found |= {f"{n}_{way}": replace(f, name=f"{n}_{way}") for way in ("before", "after")}
+        return found | {"limit": field_of("limit", Annotated[int, Range(1, 200)], 20)}
+
+    def find_tool(self, text: str | None = None, limit: int = 20, **filters: Any) -> list[dict]:
+        where, args = [], []
+        if text and (shared := self.shared(text)): where, args = [shared[0]], [*shared[1]]
+        elif text:
+            condition, args = db.matching(self.ready().name, text)
+            if owned := self.belonging(text): condition, args = f"{condition} OR {owned[0]}", [*args, *owned[1]]
+            where.append(condition)
+        for n, value in filters.items():
+            if value is None: continue
+            name, way = (n.rpartition("_")[0], n.rpartition("_")[2]) if n not in self.fields else (n, "")
+            cast = "CAST({} AS REAL)" if self.fields[name].kind == "decimal" else "{}"
+            where.append(f"{cast.format(quoted(name))} {dict(before='<', after='>').get(way, 'IS')} {cast.format('?')}")
+            args.append(to_sql(self.fields[name], value))
+        order = "position, id" if "position" in self.fields else "id desc"
+        return self.here().rows(" AND ".join(f"({w})" for w in where), args, order, limit=limit)
+
+    def add_tool(self, **values: Any) -> None:
+        self.insert(self.here().fixed | {n: v for n, v in values.items() if v is not None})
+
+    def change_tool(self, which: list[int], **values: Any) -> None:
+        to = None if "to" in self.fields else values.pop("to", None)
+        if not values and not to: raise Problem("It is not said what to change.", fix="Give the new values.", status=422)
+        def change() -> None:
+            for record_id in reversed(which) if to == "first" else which:
+                if values: self.update({"id": record_id} | values)
+                if to: self.move_tool(record_id, to)
+        self.together(which, "changed", change, ", ".join(f"{n} → {clip(v, 40)}" for n, v in values.items()))
+
+    def together(self, ids: list[int], verb: str, work: Callable[[], Any], how: str = "") -> None:
+        "Do something with records: with several as one entry in the journal, with none not at all."
+        if not ids: raise Problem(f"No {self.noun} fits.", fix="See what there is.", status=404)
+        if not ids[1:]:
+            work()
+            return
+        told = f"{verb} {len(ids):,} {self.title.lower()}" + f": {how}" * bool(how)
+        with contextlib.suppress(TakenBack), db.group(self.name, "update", told) as entry:
+            work()
+            if db.last_id() == entry: raise TakenBack  # all was so already
+
+    def delete_tool(self, which: list[int]) -> None: self.together(which, "deleted", lambda: self.delete(*which))
+
+    def toggle_tool(self, which: list[int], switch: str | None = None) -> None:
+        name = switch or next(n for n, f in self.fields.items() if f.kind == "bool" and n not in self.readonly)
+        def change() -> None:
+            for i in which: self.update({"id": i, name: not getattr(self[i], name)})
+        self.together(which, "toggled", change, name)
+
+    def move_tool(self, which: int, to: str | None = None, after: int | None = None) -> None:
+        order = [row["id"] for row in self.here().rows(order_by="position, id", select="id") if row["id"] != which]
+        if after not in order if after else not to:
+            raise Problem("It is not said where to.", fix="Say first, last, or after which of these.", status=422)
+        if not order: return
+        if after: at = order.index(after) + 1
+        else: at = 0 if to == "first" else len(order)
+        self.move(which, order[at - 1] if at else None, order[at] if at < len(order) else None)
+
+    def row_text(self, row: Mapping, length: int = 60) -> str:
+        "A record in a line: task 12: Call the bank, due 2026-11-30, done"
+        parts = []
+        for n, f in self.fields.items():
+            if row[n] in (None, "", "[]") or n == "position" or f.kind == "json": continue
+            if f.kind == "bool": parts += [f.label.lower()] * bool(row[n])
+            elif f.kind == "relation": parts.append(f"{n} {target_of(f).labels([row[n]]).get(row[n], row[n])}")
+            elif n == self.first_text(): parts.append(clip(row[n], length))
+            elif f.is_required or row[n] != to_sql(f, f.blank()): parts.append(f"{n} {clip(row[n], length)}")
+        return f"{self.noun} {row['id']}: {', '.join(map(str, parts))}"
+
+    def first_text(self) -> str: return next((n for n, f in self.fields.items() if f.is_text), "")
+
+    def told_rows(self, rows: list[dict]) -> str:
+        if not rows: return f"No {self.noun} fits."
+        return "\n".join([f"{len(rows)} {self.noun if len(rows) == 1 else self.title.lower()}:", *map(self.row_text, rows)])
 
     # ─── the list ───
 
@@ -628,6 +806,16 @@ class BaseApp:
 
 
 crud = BaseApp
+
+
+@tool(reads=True)
+def search(text: str) -> str:
+    "Look everywhere for words."
+    owners = {t.owner for t in all_tools().values()}
+    apps = {n: a for n, a in all_apps().items() if n in owners}  # what has no tools is nobody else's
+    found = db.search(text, 20) or db.related(text, 10)
+    rows = [apps[n].row_text(apps[n].table.row(i)) for n, i in found if n in apps and i in apps[n]]
+    return "\n".join(rows) or f"Nothing has the words “{clip(text)}”."
 
 
 def target_of(field: Field) -> BaseApp:

@@ -8,7 +8,7 @@ One `Field` serves a record's column, a form's input, a tool's argument and a st
 """
 import inspect, json, math, re, types, typing
 from dataclasses import MISSING, dataclass, field, fields as dataclass_fields, is_dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple
@@ -64,7 +64,7 @@ class Field:
     range: Range = Range()
     pattern: str = ""
     record: type | None = None             # the record class that a relation points to
-    find: Callable[[str], int | None] | None = None         # a relation's look-up by name
+    find: Callable[[str], Any] | None = None   # a relation's look-up by name: an id; that of `records`: a list of ids
 
     @property
     def is_required(self) -> bool: return self.default is MISSING and not self.is_optional and self.kind != "bool"
@@ -116,7 +116,7 @@ KINDS = dict(text=KindOf(), long=KindOf(), markdown=KindOf(),
         format="time"), json=KindOf("TEXT JSON", "JSON", 'JSON such as {"a": 1}', type=""),
     tags=KindOf("TEXT TAGS", "a list", "words with commas between them", type="array"),
     relation=KindOf("INTEGER RELATION", "one of the records", "the number or the exact name of one",
-        type="integer"))
+        type="integer"), records=KindOf(noun="records", example="their numbers or names", type="array"))
 PLAIN: dict[Any, str] = {str: "text", int: "int", float: "float", bool: "bool", date: "date", datetime: "datetime",
     time: "time", Decimal: "decimal", dict: "json", list: "json", Any: "json"}
 
@@ -158,14 +158,28 @@ def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
     return found
 
 
-def fields_of(source: Any) -> dict[str, Field]:
-    "The fields of a record class, or of a function's parameters, by name."
-    try: hints = typing.get_type_hints(source, include_extras=True)
+def hints_of(source: Any) -> dict[str, Any]:
+    try: return typing.get_type_hints(source, include_extras=True)
     except NameError as e:
         raise Problem(f"{source.__name__} uses {e.name} before it is defined.", fix="Define it above.") from e
+
+
+def parameters_of(work: Any) -> list[inspect.Parameter]:
+    "The parameters of a function. Raises Problem for those that cannot be given by name."
+    found = [*inspect.signature(work).parameters.values()]
+    for p in found:
+        if p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+            what = f"{p.name} without its name" if p.kind is p.POSITIONAL_ONLY else f"*{p.name}"
+            raise Problem(f"{work.__name__} takes {what}.", fix="Name each of its parameters.")
+    return found
+
+
+def fields_of(source: Any) -> dict[str, Field]:
+    "The fields of a record class, or of a function's parameters, by name."
+    hints = hints_of(source)
     if not is_dataclass(source):
         return {p.name: field_of(p.name, hints.get(p.name, str), MISSING if p.default is p.empty else p.default)
-            for p in inspect.signature(source).parameters.values()}
+            for p in parameters_of(source)}
     return {f.name: field_of(f.name, hints[f.name],
         f.default if f.default_factory is MISSING else f.default_factory) for f in dataclass_fields(source)
         if f.name != "id"}
@@ -233,7 +247,7 @@ def parse(field: Field, value: Any) -> Any:
             return amount  # 1e999999999 is a gigabyte once it is written out
         case "bool" if value in (0, 1): return bool(value)
         case "bool" if (word := value.lower()) in YES or word in NO: return word in YES
-        case "date": return value.date() if isinstance(value, datetime) else from_iso(date, value)
+        case "date": return value.date() if isinstance(value, datetime) else day_called(text) or from_iso(date, value)
         case "datetime":
             moment = from_iso(datetime, value)
             if moment.tzinfo: moment = moment.astimezone()  # local time to the second, as inputs show it
@@ -257,12 +271,50 @@ def parse(field: Field, value: Any) -> Any:
             if key.lower() not in known:
                 raise Problem(f"{field.name} is {clip(key)!r}.", fix=did_you_mean(key, field.choices))
             return known.get(key, known[key.lower()])
-        case "relation":
+        case "records" if field.find and value not in ([], ""):
+            named = value if isinstance(value, list | tuple) else [value]
+            if all(type(one) in (int, str) for one in named):
+                return list(dict.fromkeys(i for one in named for i in field.find(str(one))))
+        case "relation" if not isinstance(value, bool | float | list | dict):
             key = str(getattr(value, "id", value)) if text is None else text
             last = key.rpartition("#")[2]  # "Ada #3", as lists and exports say it
             found = field.find(last if last.isdecimal() else key) if field.find else int(last)
             if found is not None and 0 < found < 2**63: return found
     raise ValueError
+
+
+DAYS_FROM_NOW = dict(today=0, heute=0, tonight=0, now=0, tomorrow=1, tmrw=1, morgen=1, übermorgen=2, yesterday=-1,
+    gestern=-1)
+WEEKDAYS = dict(mon=0, tue=1, die=1, wed=2, mit=2, thu=3, don=3, fri=4, fre=4, sat=5, sam=5, sun=6, son=6)
+NUMBER_WORDS = {word: n for n, words in enumerate(("a an one ein eine einer einem einen", "two zwei", "three drei",
+    "four vier",
+    "five fünf", "six sechs", "seven sieben", "eight acht", "nine neun", "ten zehn", "eleven elf", "twelve zwölf"), 1)
+    for word in words.split()}
+UNITS = dict(day=1, tag=1, week=7, woche=7)
+
+
+DAY_WORDS = re.compile(r"\b(?:day after tomorrow|today|tonight|tomorrow|yesterday|heute|morgen|übermorgen|gestern"
+    r"|in \w+ (?:days?|weeks?|tag\w*|woche\w*)|(?:(?:next|nächste[nr]?) )?(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+    r"|(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch|week|woche))\b", re.I)  # what day_called knows, within a text
+
+
+def day_called(text: str | None) -> date | None:
+    """The day that words name, in English or German: today, tomorrow, friday (the next one, not today), next friday (that of
+    the week after this one), in 3 days, next week. None for what are no such words."""
+    words, today = (text or "").lower().replace(",", " ").split(), date.today()
+    words = [w for w in words if w not in ("on", "by", "due", "the", "am", "bis", "this", "coming", "kommenden")]
+    is_next = words[:1] and words[0] in ("next", "nächste", "nächsten", "nächster")
+    if is_next: words = words[1:]
+    match words:
+        case [word] if word in DAYS_FROM_NOW: return today + timedelta(DAYS_FROM_NOW[word])
+        case [word] if word[:3] in WEEKDAYS and re.fullmatch(r".{3}|.{3,7}(day|tag)|mittwoch", word):
+            ahead = (WEEKDAYS[word[:3]] - today.weekday()) % 7 or 7
+            return today + timedelta(ahead + 7 * bool(is_next and ahead + today.weekday() < 7))
+        case ["day", "after", "tomorrow"]: return today + timedelta(2)
+        case [unit] if is_next and unit in UNITS: return today + timedelta(UNITS[unit])
+        case ["in", n, unit] if (size := next((UNITS[u] for u in UNITS if unit.startswith(u)), 0)):
+            count = NUMBER_WORDS.get(n) or number(n)
+            if 0 < count < 5000: return today + timedelta(count * size)
 
 
 def from_iso(kind: Any, value: Any) -> Any:

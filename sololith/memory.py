@@ -6,18 +6,14 @@
 Found memories are put at the end of a conversation, each once, never into what was said before. One of a `turn` is told
 in the next turn and then forgotten. The words are looked up in SQLite's full text index; meaning is not.
 """
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 from .crud import BaseApp
 from .base import *
 from .fields import Text
 from .store import db, store
+from .tools import tool
 
-# Words that say nothing of what a question is about.
-COMMON = set("""about and are aus bei can das dem den der did die does dir for from had has hast have hat how ich ist know
-    konnte mein meine mir mit remember sag say sich sind tell that the their them they this und und von was were what when
-    where which who why wie wir with wo you your über""".split())
 LONGEST_MEMORY = 2000  # characters
 
 
@@ -57,13 +53,21 @@ def remember(text: str, lifetime: Literal["always", "conversation", "turn"] = "a
     return known[0] if known else memories.insert(text=text.strip(), lifetime=lifetime, conversation=conversation)
 
 
+@tool(name="remember", kind="add", rehearses=True)
+def remember_tool(text: str) -> None:
+    "Keep a fact about the person for all later conversations."
+    remember(text)
+
+
+@tool(name="recall", reads=True, is_usual=False)
+def recall_tool(text: str) -> str:
+    "Look up what is remembered about something."
+    return "\n".join(m.text for m in recall(text, 10)) or "Nothing is remembered about that."
+
+
 def recall(text: str, limit: int = 5, conversation: int | None = None) -> list[Any]:
     "The memories that a text is about, best first: those of always, and those of a conversation."
-    words = {w[:-1] if len(w) > 4 else w for w in re.findall(r"[^\W_]{3,}", text.lower()) if w not in COMMON}
-    if not words: return []
-    start = db.numbers[memories.ready().name] << 40
-    found = db.query("""SELECT rowid - ?1 AS id FROM search WHERE search MATCH ?2 AND rowid BETWEEN ?1 AND ?1 + (1 << 40)
-        ORDER BY bm25(search) LIMIT ?3""", [start, "title : (" + " OR ".join(f'"{w}"*' for w in words) + ")", limit * 4])
-    known = {m.id: m for m in memories(f"id IN ({','.join('?' * len(found))})", [row["id"] for row in found])}
-    fitting = [known[row["id"]] for row in found if row["id"] in known]
+    found = [i for _, i in db.related(text, limit * 4, memories.ready().name)]
+    known = {m.id: m for m in memories(f"id IN ({','.join('?' * len(found))})", found)}
+    fitting = [known[i] for i in found if i in known]
     return [m for m in fitting if m.lifetime == "always" or m.conversation == conversation][:limit]

@@ -23,7 +23,7 @@ Each run works in a thread of its own, and each attempt at a step in another: on
 Not covered: a step in C code that holds the GIL, or that ends the process.
 """
 import asyncio, contextlib, contextvars, ctypes, functools, hashlib, inspect, json, sys, threading, time as clock
-import traceback, typing
+import traceback
 from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, InvalidStateError, wait as wait_for_any
 from contextvars import ContextVar
@@ -34,7 +34,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from cronsim import CronSim, CronSimError
 from .base import *
 from .events import broadcaster
-from .fields import PLAIN, Field, Json, clip, field_of, sayable, value_of
+from .fields import PLAIN, Field, Json, clip, field_of, hints_of, parameters_of, sayable, value_of
 from .store import actor, cause, db, dumps, table
 from .values import keep, load, plain_data, unmarked
 
@@ -161,17 +161,13 @@ class Pipeline:
                     raise Problem(f"{made.name} looks at {n}, which is no earlier step.",
                         fix=did_you_mean(n, self.steps))
         self.steps[made.name] = made
+        for register in on_step: register(self)
         return work
 
     def sort_parameters(self, step: Step) -> None:
-        try: hints = typing.get_type_hints(step.work, include_extras=True)
-        except NameError as e:
-            raise Problem(f"{step.name} uses {e.name} before it is defined.", fix="Define it above.") from e
-        for p in inspect.signature(step.work).parameters.values():
+        hints = hints_of(step.work)
+        for p in parameters_of(step.work):
             hint, has_default = hints.get(p.name), p.default is not p.empty
-            if p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                what = f"{p.name} without its name" if p.kind is p.POSITIONAL_ONLY else f"*{p.name}"
-                raise Problem(f"{step.name} takes {what}.", fix="Name each of its parameters.")
             if p.name in self.steps: step.piped.append(p.name)
             elif isinstance(hint, type) and hint in RESOURCES: step.handed[p.name] = hint
             elif hint is None and not has_default:
@@ -211,6 +207,7 @@ def next_time(when: str, after: datetime) -> datetime:
 
 pipeline = Pipeline
 on_pipeline: list[Callable[[Pipeline], None]] = []  # what later chapters do with each new pipeline
+on_step: list[Callable[[Pipeline], None]] = []      # and each time that it has got a step
 
 
 def pipeline_of(run: dict) -> Pipeline:
@@ -294,6 +291,7 @@ def answer_step(run_id: int, name: str, values: Mapping[str, Any] | None = None,
         if version is not None and version != (rows[name]["version"] if name in rows else 0):
             raise Problem("This step has moved on meanwhile, perhaps in another tab.", fix="Look at it again.", status=409)
         answers = {} if values is None else dict(inputs=answers_text(values), is_answered=1)
+        db.execute("""UPDATE runs SET given=json_remove(given, '$."--yes"') WHERE id=?""", [run_id])
         write_step(run_id, name, status="waiting", error=None, details=None, is_stale=0, child=None, **answers)
         for n in [*steps][[*steps].index(name):]:
             db.execute("DELETE FROM items WHERE run=? AND step=?", [run_id, n])
@@ -433,6 +431,7 @@ class Job:
 
     def work(self) -> None:
         actor.set("schedule" if self.row["by"] == "schedule" else "pipeline")
+        cause.set(f"run {self.run_id}")
         try:
             status = self.drive()
             set_status(self.run_id, status)
@@ -501,7 +500,7 @@ class Job:
     def preset(self, step: Step, fields: dict[str, Field]) -> dict[str, Any] | None:
         "The answers that were known beforehand; None where a person has to be asked."
         known = answers_in(self.row["given"])
-        if step.asks and not known.get("yes"): return None
+        if step.asks and not known.get("--yes"): return None
         found = {n: known.get(f"{step.name}.{n}", known.get(n)) for n in fields if f"{step.name}.{n}" in known
             or n in known}
         if any(n not in found and (f.is_required or not self.row["is_unattended"]) for n, f in fields.items()):
@@ -537,7 +536,6 @@ class Job:
         "Run a step's function in a thread: its value as it is kept. It is left behind if it does not end in time."
         def body() -> str:
             working.set(self)
-            cause.set(f"run {self.run_id}")
             found = step.work(**given)
             if inspect.isawaitable(found): found = asyncio.run(self.awaited(found))
             return keep(found, f"runs/{self.run_id}/{step.name}")

@@ -98,16 +98,17 @@ class Loader:
         for app in plugin.apps.values(): app.table.ready()
 
     def check(self, plugin: Plugin) -> None:
-        "Refuse what another plugin has already: the first part of a path belongs to one plugin."
+        "Refuse what another plugin has already: the first part of a path, and a tool's name, belong to one plugin."
         for first in firsts(plugin):
             if "{" in first:
                 raise Problem(f"/{first} would answer for other plugins.",
                     fix="Begin the path with a word, such as the plugin's name.")
-            for other in plugins.values():
-                if other.name != plugin.name and first in firsts(other):
-                    theirs = other.path.name if other.path else "Sololith itself"
-                    raise Problem(f"{plugin.path and plugin.path.name} and {theirs} both want /{first}.",
-                        fix="Rename one: crud(Record, 'other_name'), or another path.")
+        names = lambda p: {f"/{first}" for first in firsts(p)} | {f"a tool {name}" for name in p.tools}
+        for other in plugins.values():
+            if other.name != plugin.name and (both := names(plugin) & names(other)):
+                theirs = other.path.name if other.path else "Sololith itself"
+                raise Problem(f"{plugin.path and plugin.path.name} and {theirs} both want {min(both)}.",
+                    fix="Rename one: crud(Record, 'other_name'), @tool(name='other_name'), or another path.")
 
     def unload(self, name: str) -> None:
         self.broken.pop(name, None)
@@ -260,7 +261,7 @@ def broken_cards() -> list[FT]:
 async def plugins_get(req: Request):
     cards = [Div(H2(p.name), P(p.description, cls="muted") if p.description else None,
         P(*[A(a.title, href=f"/{a.name}", cls="chip") for a in p.apps.values()]), Small(str(p.path), cls="muted"),
-        cls="card") for p in plugins.values() if p is not system]
+        cls="card") for p in plugins.values() if p.path]
     example = Div(H2("Write an app" if cards else "No plugins yet"),
         P("Save this as ", Code(f"{home.apps}/recipes.py"), ": the app is there at once, in every open page."),
         Pre(EXAMPLE), cls="card")

@@ -7,20 +7,22 @@
 A run's page asks for what is new since the version that it shows, and puts the cards that have changed in their places,
 so what is typed elsewhere stays. Schedules go by the clock on the wall; one that was missed is caught up once.
 """
-import functools, json, re, sys, time as clock
-from dataclasses import dataclass
+import asyncio, functools, json, re, sys, time as clock
+from dataclasses import MISSING, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from starlette.responses import Response, StreamingResponse
 from .base import *
 from .crud import BaseApp, address, alert, complaint, form_again, menu, saving
 from .events import changed
-from .fields import Field, Help, Json, clip, number, sayable
+from .fields import Field, Help, Json, clip, number, sayable, typed_values
 from .forms import Sent, file_link, labelled, link_button, open_inside, picker, read_form
 from .pipeline import STOPPED, Earlier, Job, Pipeline, Run, Step, answer_step, answers_in, cancel_run, copy_run, describe
-from .pipeline import go_on, jobs, next_time, on_pipeline, open_run, pipeline_of, retry_run, rows_of_run, runs, start_run
+from .pipeline import go_on, jobs, next_time, on_pipeline, on_step, open_run, pipeline_of, retry_run, rows_of_run, runs
+from .pipeline import start_run
 from .store import actor, db
+from .tools import Tool, add_tool
 from .ui import head, scripts, styles, when
 from .values import csv_of, load, plain_data, rows_of, show, show_as
 
@@ -65,9 +67,9 @@ class RunsApp(BaseApp):
     record, name, section, can_add = Run, "runs", "pipelines", False
     readonly = ("pipeline", "status", "by", "at")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def make_tools(self) -> None:
         self.fields = {n: self.fields[n] for n in ("title", *self.readonly)}
+        super().make_tools()
 
     def prepare_insert(self, data: dict) -> None:
         raise Problem("A run is not added by hand.", fix="Start it on its pipeline's page.")
@@ -208,12 +210,13 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     act = functools.partial(act_button, run_id)
     button = act("cancel", "Cancel", cls="quiet") if job else act("retry",
         "Retry") if run["status"] in STOPPED and not run["is_locked"] else None
+    extras = [extra for draw in on_run if made and (extra := draw(run))]
     facts = Div(Span(said_status(run["status"]), cls=f"chip status-{run['status']}"),
         Span("locked", cls="chip") if run["is_locked"] else None,
         A(made.title, href=f"/{made.name}", cls="small") if made else Small(run["pipeline"]),
         Small(f"by {run['by']}, ", when(run["at"]), cls="muted"),
         A("part of another run", href=f"/runs/{run['parent']}", cls="small") if run["parent"] else None,
-        Span(cls="grow"), button, cls="row")
+        Span(cls="grow"), *extras, button, cls="row")
     missing = None if made else P(
         f"The pipeline {run['pipeline']} is not loaded: this run can be read, but not go on.", cls="error")
     # it stays the same element, with the same attributes: what is told while it asks makes it ask once more
@@ -231,6 +234,7 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     return [region, *cards]
 
 
+on_run: list[Callable[[dict], Any]] = []  # what later chapters offer beside a run's status
 NOT_YET = {"version": 0, "status": "waiting"}  # the row of a step that has none
 
 
@@ -463,6 +467,105 @@ def jobs_badge():
         cls=f"chip status-{status}") for n, text, status in facts if n], cls="row")
 
 
+# ─── tools ───
+
+RUN_SECONDS = 60  # that a tool waits for a run; after that it goes on by itself
+
+
+def add_tools(made: Pipeline) -> None:
+    "What can be done with a pipeline by name: run it with its defaults, or start, fill, revise and look at a run."
+    asked = {n: tool_field(f) for n, f in made.asked.items()}
+    free = {n: replace(f, default=None, is_optional=True) for n, f in asked.items()}
+    of_run = Field("run", "int", MISSING, help="the number of the run")
+    step = Field("step", "text", MISSING, help=f"one of {', '.join(made.steps)}")
+    def add(kind: str, work: Callable, fields: dict[str, Field], about: str, is_usual: bool = False) -> None:
+        add_tool(Tool(f"{made.name}_{kind}", work, fields, about, kind == "status", owner=made.name, kind=kind,
+            is_usual=is_usual, is_outward=kind != "status"))
+
+    async def run_tool(**given: Any) -> str: return await waited(start_run(made, said_only(given), is_unattended=True))
+    async def start_tool(**given: Any) -> str: return await waited(start_run(made, said_only(given)))
+
+    async def fill_tool(run: int, **given: Any) -> str:
+        row = run_of(made, run)
+        at = next((n for n, r in rows_of_run(run).items() if r["status"] == "waiting"), "")
+        if row["status"] != "waiting" or not at:
+            raise Problem(f"Run {run} asks nothing.", fix="Look at its status.", status=409)
+        answer_step(run, at, filled(made, run, at, given))
+        return await waited(run)
+
+    async def revise_tool(run: int, step: str, **given: Any) -> str:
+        run_of(made, run)
+        answer_step(run, step, filled(made, run, step, given))
+        return await waited(run)
+
+    def status_tool(run: int) -> str:
+        run_of(made, run)
+        return run_text(run, 300)
+
+    add("run", run_tool, free, f"{made.description.partition(chr(10))[0]} What is left out has its default.", True)
+    add("start", start_tool, free, f"Begin a run of {made.title}; it waits where it asks what is not given.")
+    add("fill", fill_tool, {"run": of_run} | free, f"Answer the step at which a run of {made.title} waits.")
+    add("revise", revise_tool, {"run": of_run, "step": step} | free, f"Answer a step of a run of {made.title} anew.")
+    add("status", status_tool, {"run": of_run}, f"How a run of {made.title} stands.")
+
+
+on_step.append(add_tools)
+
+
+def tool_field(field: Field) -> Field:
+    "A field that is asked for in a step as a tool's: choices that follow from earlier steps are checked by the step."
+    if field.options:
+        field = replace(field, options=None, kind="tags" if field.kind == "tags" else "text")
+    return replace(field, default=None if callable(field.default) else field.default)
+
+
+def said_only(given: dict) -> dict: return {n: v for n, v in given.items() if v is not None}
+
+
+def run_of(made: Pipeline, run_id: int) -> dict:
+    row = runs.row(run_id)
+    if row["pipeline"] != made.name:
+        raise Problem(f"Run {run_id} is one of {row['pipeline']}.", fix=f"Use the tools of {row['pipeline']}.")
+    return row
+
+
+def filled(made: Pipeline, run_id: int, name: str, given: dict) -> dict[str, Any]:
+    "The answers to a step, out of what is given and what it was answered or has as its default. Raises Problem (422)."
+    if name not in made.steps:
+        raise Problem(f"There is no step {clip(name)}.", fix=did_you_mean(name, made.steps), status=404)
+    if made.steps[name].asks:
+        raise Problem(f"Step {name} waits for a person's approval.", fix=f"It is given at /runs/{run_id}.", status=409)
+    rows = rows_of_run(run_id)
+    fields, before = made.steps[name].fields(Earlier(rows)), answers_in(rows.get(name, {}).get("inputs"))
+    values = before | {n: v for n, v in said_only(given).items() if n in fields}
+    if missing := [n for n, f in fields.items() if f.is_required and n not in values]:
+        raise Problem(f"Step {name} asks for {', '.join(missing)}.", fix="Give it.", status=422)
+    return typed_values(fields, values) | {n: f.blank() for n, f in fields.items() if n not in values}
+
+
+async def waited(run_id: int) -> str:
+    "How a run stands once it has ended, waits, or has worked for a while."
+    ends = clock.monotonic() + RUN_SECONDS
+    while run_id in jobs and clock.monotonic() < ends: await asyncio.sleep(.02)
+    return run_text(run_id, 300)
+
+
+def run_text(run_id: int, length: int = 10**9) -> str:
+    "A run as text: how it stands, what its steps were asked and gave, and what it asks for now."
+    run, told = runs.row(run_id), []
+    made = all_pipelines().get(run["pipeline"])
+    for row in rows_of_run(run_id).values():
+        value = load(row["value"]) if row["value"] else row["error"] or ""
+        told.append(f"step {row['name']} ({row['status']}) was given {row['inputs'] or 'nothing'}: {clip(value, length)}")
+        step = made and made.steps.get(row["name"])
+        if row["status"] == "waiting" and step and run["status"] == "waiting":
+            fields = step.fields(Earlier(rows_of_run(run_id)))
+            asked = Tool("", print, fields).signature() if fields else "a person's approval"
+            told.append(f"It asks for {asked}: {step.instruction}")
+    status = said_status(run["status"]) if run["status"] != "waiting" else f"waiting, at /runs/{run_id}"
+    return f"Run {run_id}, “{run['title']}” of {run['pipeline']}, is {status}.\n" + "\n".join(told)
+
+
 # ─── schedules ───
 
 @dataclass
@@ -488,9 +591,12 @@ class SchedulesApp(BaseApp):
         return [(name, made.title) for name, made in all_pipelines().items()]
 
     def prepare_insert(self, data: dict) -> dict:
-        pipeline_of({"pipeline": ""} | data)
+        made = pipeline_of({"pipeline": ""} | data)
         if not isinstance(data.get("given") or {}, dict):
             raise Problem("given is no answers.", fix='Give them by name, such as {"tone": "cool"}.', status=422)
+        for n in data.get("given") or {}:
+            if n.rpartition(".")[2] not in made.asked:
+                raise Problem(f"{made.title} does not ask for {clip(n)}.", fix=did_you_mean(n, made.asked), status=422)
         return data | {"next_at": next_time(str(data.get("when")), datetime.now())}
 
     def prepare_update(self, record: Any, data: dict) -> dict:

@@ -6,18 +6,19 @@ or item of a list. Progress and logs go to standard error. Exit status: 0 done, 
 needs an answer: give it with --resume. Where a server owns the workspace, the run is the server's, and can be watched there.
 `git log | sololith ask "What is new?"` gives the model what is piped in.
 """
-import argparse, asyncio, json, re, sys, time as clock
+import argparse, asyncio, contextlib, json, re, secrets, sys, time as clock
 from pathlib import Path
 from typing import Any
 from collections.abc import Callable
 from .base import *
-from .chat import begin_turn, turns
+from .chat import approve, begin_turn, thread_of, turns
 from .cli import calling, verb
-from .fields import KINDS, sayable, value_of
+from .fields import KINDS, clip, sayable, value_of
 from .models import DEFAULT, current_model, find_model, loop_of_models, models_here
 from .pipeline import answers_in, answers_text, cancel_run, go_on, jobs, open_run, pipeline_of, retry_run, rows_of_run
 from .pipeline import runs, start_run
 from .store import db, store
+from .tools import entries_of, tool_called, use
 from .values import artifact, load, rows_of
 
 
@@ -102,7 +103,7 @@ def run_verb(pipeline: str, rest: list[str]) -> int:
         spec = call("run.fields", {"pipeline": pipeline})
         args = vars(flags_of(pipeline, spec).parse_args(rest))
         as_json, executor, resume, is_approved = (args.pop(n) for n in ("json", "executor", "resume", "yes"))
-        given = {n: v for n, v in args.items() if v is not None} | ({"yes": True} if is_approved else {})
+        given = {n: v for n, v in args.items() if v is not None} | ({"--yes": True} if is_approved else {})
         first = next(iter(spec["fields"]), None)
         if first and first["name"] not in given and resume is None and (data := piped_in()):
             given[first["name"]] = artifact("stdin.txt",
@@ -178,6 +179,50 @@ def watch_run(call: Callable[[str, dict], Any], run: int) -> dict:
     return state
 
 
+# ─── tools ───
+
+@verb("tools --about tasks", shared=True)
+def tools_verb(*, about: str = "") -> list[dict]:
+    "All that the model can do, and `sololith call` too; --about: what has these words."
+    found = [dict(tool=made.name, signature=made.signature(), about=made.about, asks=made.asks, schema=made.schema())
+        for made in all_tools().values()]
+    return [t for t in found if all(w in f"{t['signature']} {t['about']}".lower() for w in about.lower().split())]
+
+
+@verb("tool.use", shared=True)
+def tool_use(name: str, given: dict, is_approved: bool) -> dict:
+    "Call a tool with arguments as they are typed; what it gave, and the journal entries of what it changed."
+    made = tool_called(name)
+    if made.asks and not is_approved:
+        raise Problem(f"{name} cannot be undone.", fix="Add --yes if you mean it.", status=409)
+    for n, f in made.fields.items():
+        with contextlib.suppress(ValueError, RecursionError):
+            if f.kind in ("tags", "records") and str(given.get(n, ""))[:1] == "[": given[n] = json.loads(given[n])
+    done = on_models_loop(use(made, given, f"sololith call {secrets.token_hex(4)}", "cli"))
+    value = done.value if done.value is not None else done.entries or None
+    return {"text": sayable(done.text), "value": json.loads(sayable(json.dumps(value, ensure_ascii=False, default=str)))}
+
+
+@verb('call tasks_add title="Oat milk" due=tomorrow')
+def call_verb(name: str, rest: list[str]) -> int:
+    """Call a tool, as the model would: KEY=VALUE for each argument, a list with commas or as JSON. `sololith tools` lists
+    them. --json prints what it gave as JSON; --yes approves what cannot be undone."""
+    parser = argparse.ArgumentParser(f"sololith call {name}", allow_abbrev=False)
+    parser.add_argument("pairs", nargs="*", metavar="KEY=VALUE")
+    for flag in ("--json", "--yes"): parser.add_argument(flag, action="store_true")
+    parser.add_argument("--workspace")
+    args = parser.parse_args(rest)
+    if args.workspace: home.at(args.workspace)
+    given: dict[str, Any] = {}
+    for pair in args.pairs:
+        key, sign, value = pair.partition("=")
+        if not sign: raise Problem(f"{clip(pair)} is no argument.", fix="Say KEY=VALUE.", status=422)
+        given[key.replace("-", "_")] = value
+    with calling("call") as call: done = call("tool.use", dict(name=name, given=given, is_approved=args.yes))
+    print(json.dumps(done["value"], ensure_ascii=False) if args.json else done["text"])
+    return 0
+
+
 # ─── the model ───
 
 def on_models_loop(work: Any) -> Any: return asyncio.run_coroutine_threadsafe(work, loop_of_models()).result()
@@ -193,12 +238,24 @@ def ask_start(text: str, conversation: int, attached: str) -> dict:
 
 @verb("ask.state", shared=True)
 def ask_state(message: int, conversation: int, seen: int) -> dict:
-    "How an answer stands, with the text after the characters that were seen."
+    "How an answer stands, with the text after the characters that were seen, and the calls of its turn."
+    calls = [dict(id=m["id"], call=m["content"], status=m["status"], told=m["facts"].get("problem")
+        or m["facts"].get("told"),
+        hash=m["facts"].get("hash"), why=m["facts"].get("why"))
+        for m in thread_of(conversation, message) if m["role"] == "call" and m["facts"].get("turn") == message]
     if (turn := turns.get(conversation)) and turn.message == message:
-        return {"text": turn.text[seen:], "note": turn.note, "status": "running", "problem": ""}
+        text = "" if turn.is_acting else turn.text
+        return {"text": text[seen:], "note": turn.note, "status": "running", "problem": "", "calls": calls}
     row = db.first("SELECT content, status, facts FROM messages WHERE id=?", [message])
-    return {"text": row["content"][seen:], "note": "", "status": row["status"],
+    return {"text": row["content"][seen:], "note": "", "status": row["status"], "calls": calls,
         "problem": json.loads(row["facts"]).get("problem")}
+
+
+@verb("ask.approve", shared=True)
+def ask_approve(conversation: int, call: int, hash: str) -> str:
+    "Run a call that waits, as it was shown: what came of it."
+    on_models_loop(approve(conversation, call, hash))
+    return "; ".join(e["summary"] for e in entries_of(f"message {call}")) or "done"
 
 
 @verb("ask.stop", shared=True)
@@ -207,13 +264,13 @@ def ask_stop(conversation: int) -> None:
 
 
 @verb('ask "What did I do today?"')
-def ask_verb(question: str, *, conversation: int = 0) -> int:
-    """Ask the model; its answer comes as it is written. What is piped in is attached. --conversation goes on with one; its
-    number is said on standard error."""
+def ask_verb(question: str, *, conversation: int = 0, yes: bool = False) -> int:
+    """Ask the model, or say what it is to do; its answer comes as it is written, its calls stand on standard error. What is
+    piped in is attached. What it wants approved is asked for, or, with --yes, approved. --conversation goes on with one."""
     attached = piped_in().decode(errors="replace")
     with calling("ask") as call:
         begun = call("ask.start", dict(text=question, conversation=conversation, attached=attached))
-        said, noted = "", ""
+        said, noted, told = "", "", set[int]()
         try:
             while True:
                 state = call("ask.state", {**begun, "seen": len(said)})
@@ -223,12 +280,23 @@ def ask_verb(question: str, *, conversation: int = 0) -> int:
                 if state["note"] != noted and sys.stderr.isatty():
                     print(f"\r{state['note']}\033[K", end="\r", file=sys.stderr)
                 noted = state["note"]
+                for c in state["calls"]:
+                    if c["id"] in told or c["status"] == "running": continue
+                    told.add(c["id"])
+                    print(f"{c['call']}  {c['status']}: {clip(c['told'], 300)}", file=sys.stderr)
                 if state["status"] != "running": break
                 clock.sleep(.05)
+            print()
+            for c in state["calls"]:
+                if c["status"] != "waiting": continue
+                if not yes and sys.stdin.isatty():
+                    print(f"{c['call']}\n{c['why']} Do it? [y/N] ", end="", file=sys.stderr, flush=True)
+                if yes or sys.stdin.isatty() and sys.stdin.readline().strip().lower() in ("y", "yes"):
+                    print(call("ask.approve", dict(conversation=begun["conversation"], call=c["id"], hash=c["hash"])))
+                else: print("It waits for your click in the chat, or say it again with --yes.", file=sys.stderr)
         except KeyboardInterrupt:
             call("ask.stop", {"conversation": begun["conversation"]})
             raise
-        print()
         if state["status"] == "done":
             print(f"(conversation {begun['conversation']})", file=sys.stderr)
             return 0

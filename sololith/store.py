@@ -46,6 +46,12 @@ CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY AUTOINCREMENT, key T
     new="INSERT ON journal WHEN EXISTS (SELECT 1 FROM journal WHERE id = NEW.id)").items())
 
 
+# Words that say nothing of what a question is about.
+COMMON = set("""about and are aus bei can das dem den der did die does dir for from had has hast have hat how ich ist know
+    konnte mein meine mir mit remember sag say sich sind tell that the their them they this und und von was were what when
+    where which who why wie wir with wo you your über""".split())
+
+
 def quoted(name: str) -> str: return '"' + name.replace('"', '""') + '"'
 def dumps(value: Any) -> str: return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -301,6 +307,16 @@ class Database:
             [match, limit])
         return [(names[row["id"] >> 40], row["id"] & 2**40 - 1) for row in rows if row["id"] >> 40 in names]
 
+    def related(self, text: str, limit: int = 5, app: str = "", where: str = "title") -> list[tuple[str, int]]:
+        "The (app, record_id) pairs (of one app) that share words with `text` in their title, or body, best first."
+        words = {w[:-1] if len(w) > 4 else w for w in re.findall(r"[^\W_]{3,}", text.lower()) if w not in COMMON}
+        if not words: return []
+        low, high = (self.numbers[app] << 40, self.numbers[app] + 1 << 40) if app else (0, 2**62)
+        rows = self.query("SELECT rowid AS id FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY "
+            "bm25(search) LIMIT ?", [f"{where} : (" + " OR ".join(f'"{w}"*' for w in words) + ")", low, high, limit])
+        names = {number: name for name, number in self.numbers.items()}
+        return [(names[row["id"] >> 40], row["id"] & 2**40 - 1) for row in rows if row["id"] >> 40 in names]
+
     def matching(self, app: str, text: str) -> tuple[str, list]:
         "A condition on ids of table `app`, with its arguments: the records that hold every word of `text`."
         number = self.numbers[app] << 40
@@ -412,8 +428,8 @@ def current_task() -> Any:
     except RuntimeError: return threading.get_ident()
 
 
-def like_of(text: str) -> str: return "%" + re.sub(r"([!%_])", r"!\1", text) + "%"  # for LIKE ? ESCAPE '!'
-def match_of(text: str) -> str: return " ".join(f'"{word}"*' for word in re.findall(r"[^\W_]+", text))
+def like_of(text: str) -> str: return "%" + re.sub(r"([!%_])", r"!\1", text[:1000]) + "%"  # for LIKE ? ESCAPE '!'
+def match_of(text: str) -> str: return " ".join(f'"{word}"*' for word in re.findall(r"[^\W_]+", text[:2000])[:40])
 
 
 db = Database()

@@ -73,6 +73,7 @@ blockquote { padding-block: 0 }
 :focus-visible { outline: 2px solid var(--accent) !important; box-shadow: none !important }
 .skip { position: absolute; z-index: 60; padding: .5rem; background: var(--card); &:not(:focus) { left: -99rem } }
 input, select, textarea { font-size: inherit }
+[type=radio] { flex: none; margin: 0 }
 [type=checkbox] { flex: none; margin: 0; border-width: 1px; border-radius: .25rem }
 [type=file] { --pico-spacing: 1rem; &.drop { height: auto; margin: 0; padding: 1.1rem; text-align: left } }
 ::file-selector-button { border: 1px solid var(--edge) !important; background: none !important;
@@ -570,7 +571,9 @@ def entry_item(entry: dict, full: bool = False) -> FT:
         cls="plain muted", hx_post="/undo", hx_swap="none", hx_vals=json.dumps({"entry": entry["id"]}),
         aria_label=f"Undo: {entry['summary']}")
     who = Small(f"{entry['actor']} · {entry['app']}", cls="muted")
-    facts = Div(when(entry["at"]), who, Span(cls="grow"), undo, cls="row")
+    why = A("why?", href=f"/why/{entry['id']}", cls="small muted") if entry["cause"].startswith(("message ",
+        "run ")) else None
+    facts = Div(when(entry["at"]), who, why, Span(cls="grow"), undo, cls="row")
     if not full: details = None
     elif entry["before"] or entry["after"]:
         details = Details(Summary("Difference", cls="muted small"), difference(entry), id=f"diff-{entry['id']}")
@@ -583,7 +586,8 @@ def difference(entry: dict) -> FT:
     before, after = (json.loads(entry[side] or "{}") for side in ("before", "after"))
     cells = lambda v, tag: Td(tag(clip(v, 300)) if v not in (None, "") else "")
     return Table(*[Tr(Th(n, scope="row"), cells(before.get(n), Del), cells(after.get(n), Ins))
-        for n in before | after if before.get(n) != after.get(n)], cls="diff")
+        for n in before | after if before.get(n) != after.get(n) and n not in ("id", "position")
+        and (before.get(n), after.get(n)) not in ((None, ""), ("", None))], cls="diff")
 
 
 @rt("/activity", methods=["GET"])

@@ -21,10 +21,11 @@ if ONEFILE:  # before anything can say `import sololith`
     spec.loader.exec_module(sys.modules["sololith"])
 
 
-# About crashes, load, disks, clusters and what a browser makes of the same pages: both forms run the same lines there, once
-# is enough, and these take long.
+# About crashes, load, disks, clusters, scripted models, other programs and what a browser makes of the same pages: both
+# forms run the same lines there, once is enough, and these take long.
 BOTH_ALIKE = {"test_durability", "test_runs_durable", "test_process", "test_scale", "test_fuzz", "test_dask", "test_live",
-              "test_browser", "test_runs_browser", "test_chat_browser", "test_escaping"}
+              "test_browser", "test_runs_browser", "test_chat_browser", "test_acting_browser",
+              "test_acting", "test_mcp", "test_escaping"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

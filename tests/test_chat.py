@@ -5,6 +5,7 @@ person sees is read from the pages and the socket, what the model is sent from i
 """
 import contextlib
 import contextvars
+import functools
 import io
 import json
 import re
@@ -643,9 +644,22 @@ def test_what_the_model_sees_is_shown_to_the_byte(T):
     assert "on this machine" in page.text
     assert re.search(r"About \d,\d\d\d tokens of 8,192|About \d+ tokens of 8,192", page.text)
     assert all(name in page.text for name in ("fixed prompt", "what you said", "answers", "events", "attachments"))
-    assert json.loads(seen(0))["messages"] == T.sent()[:1], "before anything is said there is the fixed prompt"
+    fixed, sent = json.loads(seen(0))["messages"], T.sent()
+    assert sent[:len(fixed) - 1] == fixed[:-1], "before anything is said there is the fixed prompt, with worked examples"
+    assert sent[len(fixed) - 1]["content"].startswith(f"{fixed[-1]['content']}\n\n[app events]\n")
     body = T.model.chats[-1]["body"]
     assert body["truncate"] is False and body["options"]["num_ctx"] == 8192 and body["model"] == "scripted:latest"
+
+
+def shown(chat: Chat) -> str:
+    "The conversation in the panel, as one writes into it."
+    return tree(chat.get("/chat")).one("form", id="composer").one("input", name="c")["value"]
+
+
+def talked(messages: list[dict]) -> list[dict]:
+    "What is sent but for the fixed prompt and its worked examples, which end in the message that the events begin in."
+    at = next(n for n, m in enumerate(messages) if n and "[app events]\n" in m["content"])
+    return messages[at:]
 
 
 def messages_in(raw: bytes) -> bytes: return raw.partition(b'"messages":[')[2].rpartition(b'],"stream"')[0]
@@ -669,8 +683,9 @@ def test_a_conversation_only_ever_grows_at_its_end(chat):
     assert chats[0]["body"]["messages"][0]["role"] == "system"
     assert not re.search(r"\d", chats[0]["body"]["messages"][0]["content"]), "no clock at the top"
     for n, (old, new) in enumerate(zip(chats, chats[1:], strict=False)):
-        answer = json.dumps({"role": "assistant", "content": f"Answer *{n}*:\n\n- “ü” 💥\n"}, ensure_ascii=False,
-                separators=(",", ":")).encode()
+        compact = functools.partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+        said = compact({"reply": f"Answer *{n}*:\n\n- “ü” 💥\n"})  # as it is to answer: in JSON
+        answer = compact({"role": "assistant", "content": said}).encode()
         assert messages_in(new["raw"]).startswith(messages_in(old["raw"]) + b"," + answer + b","), n
         assert new["cached_tokens"] >= .95 * old["prompt_tokens"], n
         assert len(new["body"]["messages"]) == len(old["body"]["messages"]) + 2, "what was told and said are one"
@@ -980,7 +995,7 @@ def test_what_is_named_by_an_at_sign_is_attached(T):
         (f"What is @tasks/{task} about?", "/", f"tasks/{task}", ["Call the bank", "about the <loan>", "2026-12-24"]),
         (f"See @tasks/{task}.", "/", f"tasks/{task}", ["about the <loan>"]),
         ("What is in @tasks?", "/", "tasks", [f"task {task}: title: Call the bank"]),
-        (f"How did @runs/{run} go?", "/", f"runs/{run}", ["is a run of hello", "step name (done)", "Ada"]),
+        (f"How did @runs/{run} go?", "/", f"runs/{run}", ["of hello, is waiting", "step name (done)", "Ada"]),
         ("Sum up @files/sales.csv please", "/", "files/sales.csv", ["month,sum\nMay,12"]),
         ("@files/sub/umlaut.txt", "/", "files/sub/umlaut.txt", ["Grüße"]),
         ("What is on @page", f"/tasks/{task}", f"tasks/{task}", ["about the <loan>"]),
@@ -1231,7 +1246,7 @@ def test_a_conversation_is_found_renamed_exported_deleted_and_brought_back(T):
     before = T.path(c)
     assert T.post(f"/conversations/{c}/delete", {}).status == 200
     assert T.get(f"/conversations/{c}").status == 404 and "zebras" not in T.get("/conversations").text
-    assert tree(T.get("/chat")).one("input", name="c")["value"] == "0"
+    assert shown(T) == "0"
     assert "gone" in T.refused("And?", c)
     assert T.post("/undo", {}).status == 200 and T.path(c) == before
     assert "stripes" in tree(T.get(f"/conversations/{c}")).text
@@ -1278,7 +1293,7 @@ def test_commands_do_what_they_say(T):
     c = T.say("Hello.", answer="Hello.")
     asked = len(T.model.chats)
     assert T.post("/chat", {"c": c, "text": "/new"}).status == 200
-    assert tree(T.get("/chat")).one("input", name="c")["value"] == "0", "a new one is shown"
+    assert shown(T) == "0", "a new one is shown"
     assert T.post("/chat", {"c": c, "text": "/context"}).headers["HX-Redirect"] == f"/chat/context?c={c}"
     assert T.post("/chat", {"c": c, "text": "/model"}).headers["HX-Redirect"] == "/models"
     task = T.task("Take me back")
@@ -1288,7 +1303,7 @@ def test_commands_do_what_they_say(T):
     assert T.rows("SELECT title FROM conversations WHERE id=?", c)[0]["title"] == "A better name"
     assert T.post("/chat", {"c": c, "text": "/rename"}).status == 422
     T.act(c, "open")
-    assert tree(T.get("/chat")).one("input", name="c")["value"] == str(c) and len(T.model.chats) == asked
+    assert shown(T) == str(c) and len(T.model.chats) == asked
 
 
 def test_undo_of_what_is_no_entry_undoes_nothing(T):
@@ -1318,7 +1333,7 @@ def test_what_is_begun_is_completed(T):
     files = T.server.workspace / "files"
     for name in ("sales-xyz.csv", "with space.txt", ".hidden-xyz"): (files / name).write_text("x")
     offered = lambda q: [e["data-put"] for e in tree(T.get(f"/chat/complete?q={quote(q)}")).all("div", role="option")]
-    assert offered("/") == ["/new", "/model", "/remember", "/context", "/undo", "/rename", "/export"]
+    assert offered("/") == ["/new", "/model", "/preview", "/remember", "/context", "/undo", "/rename", "/export"]
     assert offered("/re") == ["/remember", "/rename"]
     assert "@tasks" in offered("@ta") and offered("@page")[0] == "@page" and "@page" in offered("@")
     assert f"@tasks/{task}" in offered("@xylo")
@@ -1326,7 +1341,7 @@ def test_what_is_begun_is_completed(T):
     assert not [o for o in offered("@xyz") + offered("@space") if "hidden" in o or " " in o]
     assert offered("@qqqqq") == [] and len(offered("@")) <= 10
     parts = tree(T.get("/chat/complete?q=/")).all("div", role="option")
-    assert [p["aria-selected"] for p in parts] == ["true"] + ["false"] * 6
+    assert [p["aria-selected"] for p in parts] == ["true"] + ["false"] * 7
     assert all(p.all("small")[0].text for p in parts)
     for q in offered("@xylo") + offered("@sales-x"): T.say(f"About {q} then", answer="Yes.")
 
@@ -1412,11 +1427,11 @@ def test_ask_goes_through_the_server_and_is_a_conversation_like_any(T, monkeypat
     assert done.returncode == 0 and done.stdout == "Forty **two**.\n", done
     c = int(re.fullmatch(r"\(conversation (\d+)\)\s*", done.stderr)[1])
     content = T.sent()[-1]["content"]
-    assert "[attached standard input]\na,b\n1,2\n\n\n" in content and content.endswith("How many lines?")
+    assert "\n\n[attached standard input]\na,b\n1,2\n\n" in content and content.endswith("How many lines?")
     assert "How many lines?" in T.listed(c).text
     T.model.says("Still.")
     assert asks("And now?", "--conversation", str(c)) == (0, "Still.\n", f"(conversation {c})\n")
-    assert len(T.sent()) == 4 and [m["content"] for m in T.path(c)][-1] == "Still."
+    assert len(talked(T.sent())) == 3 and [m["content"] for m in T.path(c)][-1] == "Still."
     T.model.says(numbered(10), dies_after=3)
     status, out, err = asks("And now?")
     assert status == 1 and out.strip() == "w0 w1 w2" and err.startswith("sololith: Ollama broke off")
@@ -1441,4 +1456,4 @@ def test_ask_alone_opens_the_workspace_itself(workspace):
         done = cli("ask", "What colour is tea?", "--conversation", "1", "--workspace", str(workspace), **env)
         assert done.returncode == 1 and done.stdout == "Green,\n"
         assert done.stderr.startswith("sololith: Ollama broke off")
-        assert len(model.chats[1]["body"]["messages"]) == 4 and "Traceback" not in done.stderr
+        assert len(talked(model.chats[1]["body"]["messages"])) == 3 and "Traceback" not in done.stderr

@@ -877,7 +877,7 @@ def test_a_model_elsewhere_is_marked_in_red_and_showing_it_sends_nothing(start, 
 
 
 def test_what_the_model_is_told_can_be_switched_off(page, model):
-    menu = page.locator("summary[aria-label='What the model is told']")
+    menu = page.locator("summary[aria-label='What the model is told, and may do']")
     menu.click()
     boxes = page.locator("#chat [name=shares]")
     expect(boxes).to_have_count(3)
@@ -949,7 +949,7 @@ def test_on_a_phone_the_panel_is_an_overlay_in_which_one_can_write(page, model, 
         assert wide <= 0, f"{what} is {wide} px too wide"
     small.tap("summary[aria-label=Conversations]")
     expect(small.locator("#chat header .menu > div").first).to_be_in_viewport(ratio=0.99)
-    small.tap("summary[aria-label='What the model is told']")
+    small.tap("summary[aria-label='What the model is told, and may do']")
     expect(small.locator("#chat header .menu[open] > :not(summary)")).to_be_in_viewport(ratio=0.99)
     small.tap("#meter summary")
     expect(small.locator("#meter > div")).to_be_in_viewport(ratio=0.99)

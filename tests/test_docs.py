@@ -18,7 +18,7 @@ PUBLIC = set("""Text Markdown Email Url File Json Tags Range Pattern Help fields
     icon show markdown changed entry_item difference all_apps save_upload file_link home Workspace broadcaster
     SSEBroadcaster on_message profiles tasks notes Profile Task Note Field Choices pipeline Pipeline each progress Progress
     Run start_run artifact rows_of csv_of all_pipelines Ask ask current_model Provider Chunk remember recall slash Slash begin_turn
-    note""".split())
+    note outside_servers tool Tool all_tools tool_called use Done rehearse take_back""".split())
 
 
 @pytest.mark.parametrize("source", EXAMPLES)

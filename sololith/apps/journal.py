@@ -14,6 +14,7 @@ def journal_where(params):
     if part := number(params.get("part_of")): where, args = ["part_of = ?"], [part]
     for name in ("app", "actor"):
         if params.get(name): add(f"+{name} = ?", params[name])  # the + keeps SQLite from an index that it would have to sort
+    if params.get("cause"): add("cause = ?", params["cause"])
     if q := params.get("q", "").strip(): add("summary LIKE ? ESCAPE '!'", like_of(q))
     if hours := min(number(params.get("since")), 10**6):
         add("at >= ?", (datetime.now(timezone.utc) - timedelta(hours=hours)).isoformat("T", "milliseconds"))
@@ -32,6 +33,15 @@ def journal_list(params):
         link_button("Show all", "/journal"), cls="empty")
     return Div(Ul(*[entry_item(e, full=True) for e in entries[:50]], cls="log") if entries else nothing,
         Div(older, cls="pager"), cls="card", **live)
+
+
+@tool(reads=True, owner="journal", kind="find")
+def journal_find(text: str = "", app: str = "", since: date | None = None, limit: Annotated[int, Range(1, 100)] = 20) -> str:
+    "Look up what was changed, by whom and when."
+    where, args = journal_where(dict(q=text, app=app))
+    if since: where, args = f"{where} AND at >= ?", [*args, datetime(since.year, since.month, since.day).astimezone(
+        timezone.utc).isoformat("T", "milliseconds")]
+    return "\n".join(map(line_of, db.entries(where, args, limit))) or "Nothing like that was changed."
 
 
 @rt("/journal", methods=["GET"])
