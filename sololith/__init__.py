@@ -25,6 +25,7 @@ from .plugins import *         # find, load, reload, quarantine
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
 from .shell import *           # pipelines as Unix filters
+from .outside import *         # other programs use our tools, and we use theirs: MCP
 from .apps.profiles import *   # the built-in apps, written with what a user has
 from .apps.tasks import *
 from .apps.notes import *

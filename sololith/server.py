@@ -7,7 +7,7 @@ with the launch address, then a backup. The lock is held as long as we live: who
 """
 import asyncio, contextlib, fcntl, shutil, signal, socket as sockets, sys, traceback, webbrowser
 from typing import Any
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 import uvicorn
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -29,6 +29,7 @@ from .store import actor, db
 from .ui import bundle, head, into_shell, problem_page, toast
 
 HEADER_SECONDS = 10  # that a client may take to send its headers
+beside: list[Callable[[], Any]] = []  # what runs while we serve: coroutines of later chapters, cancelled at the end
 
 
 # ─── problems, wherever they happen ───
@@ -195,10 +196,11 @@ def serve(port: int = 5001, opens: bool = True, safe: bool = False, gets_model: 
             if opens: open_page(url)
             others = [asyncio.create_task(work) for work in (loader.watch(), keep_time(),
                 run_in_threadpool(first_backup), *([first_model()] if gets_model else []))]
+            theirs = [asyncio.create_task(work()) for work in beside]
             await serving
-            for other in others: other.cancel()
+            for other in [*others, *theirs]: other.cancel()
             ending = [turn.task for turn in turns.values() if turn.task.cancel()]
-            await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.gather(*ending, *theirs, return_exceptions=True)
             await engine.end()
 
         try: asyncio.run(main())
