@@ -900,6 +900,7 @@ def test_what_the_model_is_told_can_be_switched_off(page, model):
     page.server.post("/tasks", {"title": "An open plan"})
     asked(page, model, "And now?", "You added a task.", n=2)
     assert "you added “An open plan”" in told(model)
+    page.keyboard.press("Escape")
     page.locator("#messages > details", has_text="Told what happened").last.locator("summary").click()
     expect(page.locator("#messages > details[open]")).to_contain_text("An open plan")
 
