@@ -31,7 +31,7 @@ from .guard import MAX_FORM
 from .memory import memories, recall, remember
 from .models import LIMIT, Acts, Embedded, Provider, current_model, engine, find_model, known_way, no_model, way_of
 from .models import window_size
-from .pipeline import Earlier, answer_step, jobs, pipeline_of, rows_of_run, runs, tell
+from .pipeline import Earlier, answer_step, answers_in, jobs, pipeline_of, rows_of_run, runs, tell
 from .runs import can_rename, filled, on_run, progress_bar, run_live, run_text, waited
 from .store import actor, db, dumps, like_of, store
 from .tools import Done, Tool, entries_of, is_standing, rehearse, take_back, tool, tool_called, use
@@ -917,11 +917,13 @@ async def fill_run(run: int, model: Provider, messages: list[dict], say: Callabl
             ask = (f"[pipeline] {run_text(run, 300)}\nFill in this step, out of what was said. What was not said has its "
                 "default: " + dumps({n: as_text(f, f.blank()) for n, f in fields.items() if not f.is_required}))
             say(f"{step.label}: {step.instruction}")
+            known = {n: v for n, v in answers_in(row["given"]).items() if n in fields}  # what was said at the start
+            schema = schema_of({n: f for n, f in fields.items() if n not in known})
             for _ in range(3):
                 text = "".join([c.text async for c in model.stream([*messages, {"role": "user", "content": ask}],
-                    schema_of(fields))])
+                    schema)])
                 try:
-                    given = json.loads(text)
+                    given = json.loads(text) | known
                     values = await run_in_threadpool(filled, pipeline_of(row), run, name, given)
                     await run_in_threadpool(answer_step, run, name, values, rows[name]["version"])
                     say("→ " + " · ".join(f"{n} {clip(as_text(fields[n], v), 60)}" for n, v in values.items()
