@@ -494,6 +494,14 @@ class ModelServer:
         "Let every answer go on that has begun and stalls, or will."
         with self.change(): self.releases += 1
 
+    def forget(self) -> None:
+        "Let what was begun come to its end; then nothing is scripted, and nothing was asked."
+        self.release()
+        self.wait(lambda: not self.running)
+        self.queue.clear()
+        self.requests.clear()
+        self.function, self.latest, self.cancelled = None, Answer(), 0
+
     def next_answer(self, body: dict) -> Answer:
         if PROBE.decode() in body["messages"][0]["content"] and not self.is_native: return Answer("I cannot.")
         with self.changed:

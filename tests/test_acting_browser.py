@@ -5,7 +5,7 @@ import re
 
 import pytest
 from helpers import Server, read, wait_for
-from model_server import Answer, ModelServer
+from model_server import ModelServer
 from playwright.sync_api import Locator, Page, expect
 from test_axe import RUN, axe  # noqa: F401 (a fixture)
 from test_browser import LIVE, forgive
@@ -24,11 +24,7 @@ def module_server(tmp_path_factory, module_model):
 @pytest.fixture
 def model(module_model) -> ModelServer:
     "The scripted model, without what an earlier test has left."
-    module_model.release()
-    module_model.wait(lambda: not module_model.running)
-    module_model.queue.clear()
-    module_model.requests.clear()
-    module_model.function, module_model.latest, module_model.cancelled = None, Answer(), 0
+    module_model.forget()
     return module_model
 
 
