@@ -202,7 +202,8 @@ def records_for(text: str, path: list[dict]) -> tuple[str, dict]:
     lines, now = [], dict[str, int]()
     for name, app in apps.items():
         if not (is_named := is_about(name, text)) and not any(n == name for n, _ in pairs): continue
-        here, count = app.here(), app.here().count()
+        here = app.here()
+        count = here.count()
         rows = here.rows(order_by="position, id" if "position" in app.fields else "id desc",
             limit=FEW_ROWS) if is_named and count <= FEW_ROWS else here.rows(
             f"id IN ({','.join(str(i) for n, i in pairs if n == name) or 0})")
@@ -382,6 +383,11 @@ STRESSED = words("""urgent* important* asap critical* priorit* pressing dringend
     unimportant*""")
 
 
+def stems(text: str, less: Iterable[str] = ()) -> list[str]:
+    "The words of a text without their endings, as they are looked for in what was said; `less` those that say nothing."
+    return [w[:max(3, len(w) - 2)] for w in re.findall(r"[^\W_]{3,}", text.lower()) if w not in less]
+
+
 def grounded(made: Tool, args: Any, said: str, wish: str = "", is_part: bool = False) -> Any:
     """Arguments without the optional ones that nothing in what was `said` grounds: small models like to fill them in.
     `wish`: what was said last, or of it the part that is being done."""
@@ -392,8 +398,7 @@ def grounded(made: Tool, args: Any, said: str, wish: str = "", is_part: bool = F
             "delete"):
         args = args | {"which": ["overdue"]}  # it compares dates badly
     if made.kind == "add" and (first := next((n for n, f in made.fields.items() if f.is_required), "")) and isinstance(
-            args.get(first), str) and (parts := re.findall(r"[^\W_]{3,}", args[first].lower())) and not any(
-            w[:max(3, len(w) - 2)] in low for w in parts):
+            args.get(first), str) and (parts := stems(args[first])) and not any(w in low for w in parts):
         raise Problem(f"Nobody spoke of “{clip(args[first], 40)}”.", fix="Use the person's words.", status=422)
     for n, value in args.items():
         f = made.fields.get(n)
@@ -481,8 +486,8 @@ def undone_in(text: str) -> int | None:
 
 def shares_words(name: str, said: str) -> bool:
     "Whether one of the words of a name that say something is in what was said; so is a number."
-    parts = [w for w in re.findall(r"[^\W_]{3,}", name.lower()) if w not in COMMON | SMALL_WORDS]
-    return not parts or any(w[:max(3, len(w) - 2)] in said.lower() for w in parts)
+    parts = stems(name, COMMON | SMALL_WORDS)
+    return not parts or any(w in said.lower() for w in parts)
 
 
 def spoken_of(app: BaseApp, text: str) -> list[int]:
@@ -514,8 +519,7 @@ def is_meant(app: BaseApp, which: list, said: str, outside: bool) -> bool:
     """Whether the records that are to be deleted are named in what was said, or pointed at: one as “it”, several as “them”,
     many by what they share. Where something from outside was read, only names and what they share count."""
     def is_said(text: str) -> bool:
-        return any(w[:max(3, len(w) - 2)] in said.lower() for w in re.findall(r"[^\W_]{3,}", text.lower())
-            if w not in COMMON)
+        return any(w in said.lower() for w in stems(text, COMMON))
     is_many, is_state = bool(MANY.search(said)), bool(STATE_SAID.search(said))
     for one in map(str, which):
         try: ids, shared = app.pick(one), app.shared(one)

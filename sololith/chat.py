@@ -32,7 +32,7 @@ from .memory import memories, recall, remember
 from .models import LIMIT, Acts, Embedded, Provider, current_model, engine, find_model, known_way, no_model, way_of
 from .models import window_size
 from .pipeline import Earlier, answer_step, answers_in, jobs, pipeline_of, rows_of_run, runs, tell
-from .runs import can_rename, filled, on_run, progress_bar, run_live, run_text, waited
+from .runs import can_rename, filled, on_run, progress_bar, run_live, run_text, waited, waiting_in
 from .store import actor, db, dumps, like_of, store
 from .tools import Done, Tool, entries_of, is_standing, rehearse, take_back, tool, tool_called, use
 from .ui import KEYS, difference, head, icon, markdown_html, scripts, sides, styles, toast
@@ -640,8 +640,8 @@ class Turn:
             made, args, why = await run_in_threadpool(checked)
             if args != call["args"]: row["content"] = call_text({"tool": call["tool"], "args": args})
             facts["reads"] = made.reads and (made.kind or True)
-            waiting = [json.loads(m["content"]) for m in thread_of(self.conversation) if m["role"] == "call"
-                and m["status"] == "waiting" and m["facts"].get("turn") == self.message]
+            waiting = [json.loads(m["content"]) for m in calls_of(self.conversation, self.message)
+                if m["status"] == "waiting"]
             if why or waiting and not made.reads:
                 (outcome,) = (await run_in_threadpool(rehearse, [(str(c["tool"]), c["args"]) for c in [*waiting,
                     {"tool": call["tool"], "args": args}]]))[-1:]
@@ -653,11 +653,8 @@ class Turn:
                 status = "done"
                 self.note = f"{tool_title(made.name, made)} …"
                 self.send()
-                is_piloted = made.kind == "run" and made.owner in all_pipelines() and may_pilot(made.owner,
-                    self.conversation, wish)
-                done = await use(tool_called(f"{made.owner}_start") if is_piloted else made, args, f"message {row['id']}")
+                done, run = await run_call(made, args, row["id"], may_pilot(made, self.conversation, wish.text))
                 facts |= done_facts(made, done)
-                run = next((e["record_id"] for e in done.entries if e["app"] == "runs"), None) if is_piloted else None
                 if run: facts["told"] = await self.pilot(run, row, facts, path)
         except Several as e: problem, facts["question"] = e, str(e)
         except Problem as e: problem = e
@@ -777,6 +774,25 @@ def done_facts(made: Tool, done: Done) -> dict:
         entries=[e["id"] for e in done.entries])
 
 
+async def run_call(made: Tool, args: dict, message: int, is_piloted: bool, who: str = "model") -> tuple[Done, int | None]:
+    "Run a call. Of a pipeline that the model is to fill in a run is begun, whose number is given, too."
+    done = await use(tool_called(f"{made.owner}_start") if is_piloted else made, args, f"message {message}", who)
+    return done, next((e["record_id"] for e in done.entries if e["app"] == "runs"), None) if is_piloted else None
+
+
+def calls_of(conversation: int, turn: int) -> list[dict]:
+    "The calls of a turn, which is known by the message that its answer is, in order."
+    rows = db.query("SELECT * FROM messages WHERE conversation=? AND role='call' AND json_extract(facts, '$.turn')=? "
+        "ORDER BY id", [conversation, turn])
+    return [row | {"facts": json.loads(row["facts"])} for row in rows]
+
+
+def message_for(why: str) -> dict | None:
+    "The message that is the cause of a change in the journal; None where the cause is another."
+    kind, _, key = why.partition(" ")
+    return db.first("SELECT conversation, id FROM messages WHERE id=?", [number(key)]) if kind == "message" else None
+
+
 def write_call(message: int, status: str, facts: dict, content: str | None = None) -> None:
     db.execute("UPDATE messages SET status=?, facts=?, content=ifnull(?, content) WHERE id=?",
         [status, sayable(dumps(facts)), content and sayable(content), message])
@@ -823,11 +839,9 @@ async def approve(conversation: int, message: int, given: str) -> None:
         if db.one("SELECT status FROM messages WHERE id=?", [message]) != "waiting": raise gone_call()
         write_call(message, "running", facts)
     try:
-        is_piloted = made.kind == "run" and may_pilot(made.owner, conversation, Wish(""))
-        done = await use(tool_called(f"{made.owner}_start") if is_piloted else made, call["args"], f"message {message}",
+        done, run = await run_call(made, call["args"], message, may_pilot(made, conversation),
             "mcp" if facts.get("by") else "model")
-        if is_piloted and (model := await current_model()):
-            run = next(e["record_id"] for e in done.entries if e["app"] == "runs")
+        if run and (model := await current_model()):
             facts["run"], path = run, thread_of(conversation, message)
             pilots[run] = asyncio.create_task(fill_run(run, model, context_of(path)))
         status, facts = "done", facts | done_facts(made, done) | dict(told=facts.get("told"), result=unnumbered(done.text),
@@ -870,10 +884,10 @@ async def outside_call(client: str, name: str, args: Any, ask: Callable[[str],
         is_asked = made.asks or level_of(found) == "ask" and not made.reads
         if is_asked and (said := await ask(f"{name}: {clip(dumps(args), 300)}") if ask else None) is not True:
             if said is False: raise Problem(f"{name} was declined.", status=403)
+            decided = waiting_calls[row] = asyncio.get_running_loop().create_future()
             content = db.one("SELECT content FROM messages WHERE id=?", [row])
             write_call(row, "waiting", facts | dict(why=f"{client} wants to.", hash=hash_of(row, content)))
             tell_chat(found, "conversations")
-            decided = waiting_calls[row] = asyncio.get_running_loop().create_future()
             await asyncio.wait([decided], timeout=OUTSIDE_SECONDS)
             is_waiting = db.one("SELECT status FROM messages WHERE id=?", [row]) == "waiting"
             if not decided.done() and is_waiting: decline(found, row)
@@ -896,9 +910,10 @@ async def outside_call(client: str, name: str, args: Any, ask: Callable[[str],
 pilots: dict[int, asyncio.Task] = {}  # the runs that the model fills in
 
 
-def may_pilot(name: str, conversation: int, wish: Wish) -> bool:
+def may_pilot(made: Tool, conversation: int, text: str = "") -> bool:
     "Whether the model fills in what a pipeline asks: there, in all of a conversation, or because the person says so."
-    return name in store.get("chat.autopilot", ()) or level_of(conversation) == "auto" or "autopilot" in wish.text.lower()
+    if made.kind != "run" or made.owner not in all_pipelines(): return False
+    return made.owner in store.get("chat.autopilot", ()) or level_of(conversation) == "auto" or "autopilot" in text.lower()
 
 
 async def fill_run(run: int, model: Provider, messages: list[dict], say: Callable[[str], None] = lambda line: None) -> None:
@@ -909,7 +924,7 @@ async def fill_run(run: int, model: Provider, messages: list[dict], say: Callabl
         while True:
             await waited(run)
             row, rows = runs.row(run), rows_of_run(run)
-            name = next((n for n, r in rows.items() if r["status"] == "waiting"), "")
+            name = waiting_in(rows)
             step = pipeline_of(row).steps.get(name)
             if row["status"] != "waiting" or not step: return say(f"The run is {row['status']}.")
             if step.asks or not step.asked: return say(f"{step.label} wants your approval.")
@@ -965,9 +980,7 @@ async def pilot_post(req: Request, run_id: int, form: Sent):
     elif act == "give":
         if not (model := await current_model()): raise no_model()
         entry = db.first("SELECT cause FROM journal WHERE app='runs' AND record_id=? AND verb='insert'", [run_id])
-        kind, _, message = entry["cause"].partition(" ") if entry else ("", "", "")
-        found = db.first("SELECT conversation, id FROM messages WHERE id=?",
-            [number(message)]) if kind == "message" else None
+        found = message_for(entry["cause"]) if entry else None
         path = thread_of(found["conversation"], found["id"]) if found else []
         if run_id not in pilots: pilots[run_id] = asyncio.create_task(fill_run(run_id, model, context_of(path)))
     elif act in ("always", "never"):
@@ -1342,8 +1355,7 @@ def answer_part(conversation: int, m: dict, may: bool, act: Callable) -> FT:
     tools = [Button("Copy", cls="plain", data_copy=".prose", type="button"), act("retry", "Retry"),
         *siblings(conversation, m)] if may else []
     text = m["content"]
-    if facts.get("by") == "sololith" and not db.one("SELECT 1 FROM messages WHERE conversation=? AND role='call' AND "
-            "status='waiting' AND json_extract(facts, '$.turn')=?", [conversation, m["id"]]):
+    if facts.get("by") == "sololith" and not any(c["status"] == "waiting" for c in calls_of(conversation, m["id"])):
         text = re.sub(r"\s*Shall I\?[^\n]*$", "", text)  # it has been decided
     return Article(Div(NotStr(markdown_html(text)), cls="prose" + " small" * (facts.get("by") == "sololith")),
         P(why, cls="error small", role="status") if why else None,
@@ -1435,9 +1447,7 @@ def heed_settings(entries: list[dict]) -> None:
     if any(e["app"] == "settings" for e in entries): tell_chat(0, "chats")
     for entry in (e for e in entries if e["verb"] in ("undo", "redo")):
         while found := db.first("SELECT id, cause FROM journal WHERE undone_by=?", [entry["id"]]): entry = found
-        kind, _, key = entry["cause"].partition(" ")
-        told = db.one("SELECT conversation FROM messages WHERE id=?", [number(key)]) if kind == "message" else None
-        if told: tell_chat(told)
+        if told := message_for(entry["cause"]): tell_chat(told["conversation"])
 
 
 db.listeners.append(heed_settings)
@@ -1611,9 +1621,9 @@ async def chat_context(req: Request):
 async def why_get(entry: int):
     "What a change in the journal was made for: the turn, or the run."
     row = next(iter(db.entries("id=?", [entry])), None)
-    kind, _, key = row["cause"].partition(" ") if row else ("", "", "")
-    if kind == "run": return RedirectResponse(f"/runs/{number(key)}", 303)
-    message = db.first("SELECT conversation, id FROM messages WHERE id=?", [number(key)]) if kind == "message" else None
+    why = row["cause"] if row else ""
+    if why.startswith("run "): return RedirectResponse(f"/runs/{number(why[4:])}", 303)
+    message = message_for(why)
     if not message or message["conversation"] not in conversations:
         raise Problem("What this was done for is not known any more.", fix="Its conversation may have been deleted.",
             status=404)

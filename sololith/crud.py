@@ -13,7 +13,7 @@ first text field is the record's name. A field `profile` that points to a record
 `store["profile"]`; a field `position` makes the order the person's own. Deleting a record empties the optional
 relations that point to it, in the same undo; a required one forbids it.
 """
-import contextlib, csv, difflib, io, json, re, secrets, tempfile
+import contextlib, csv, difflib, functools, io, json, re, secrets, tempfile
 from dataclasses import MISSING, replace
 from html import escape
 from typing import Any
@@ -25,7 +25,7 @@ from .events import changed, note
 from .fields import Choices, Field, Range, clip, field_of, from_sql, number, to_sql, typed_values, value_of
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import COMMON, cause, db, like_of, quoted, store, table
-from .tools import TakenBack, Tool, add_tool, tool
+from .tools import TakenBack, Tool, add_tool, picked, tool
 from .ui import commands, entry_item, head, icon, toast
 from .values import harmless, is_formula, show, show_as
 
@@ -225,7 +225,7 @@ class BaseApp:
 
     def make_tools(self) -> None:
         "What the model, the shell and other programs can do with the records."
-        given = {n: replace(f, find=f.record and (lambda text, f=f: target_of(f).pick_one(text)))
+        given = {n: replace(f, find=f.record and functools.partial(picked, f.record))
             for n, f in self.fields.items() if n not in ("position", *self.readonly)}
         free = {n: replace(f, default=None) for n, f in given.items()}
         which = Field("which", "records", MISSING, record=self.record, find=self.pick)
@@ -254,8 +254,8 @@ class BaseApp:
         for n, f in self.fields.items():
             is_scale = f.kind in ("date", "datetime") or is_number(f)
             if n == "position" or not is_scale and f.kind not in ("bool", "choice", "relation"): continue
-            found[n] = f = replace(f, default=None, is_optional=True, range=Range(), find=f.record and (
-                lambda text, f=f: target_of(f).pick_one(text)))
+            found[n] = f = replace(f, default=None, is_optional=True, range=Range(),
+                find=f.record and functools.partial(picked, f.record))
             if is_scale: found |= {f"{n}_{way}": replace(f, name=f"{n}_{way}") for way in ("before", "after")}
         return found | {"limit": field_of("limit", Annotated[int, Range(1, 200)], 20)}
 

@@ -487,7 +487,7 @@ def add_tools(made: Pipeline) -> None:
 
     async def fill_tool(run: int, **given: Any) -> str:
         row = run_of(made, run)
-        at = next((n for n, r in rows_of_run(run).items() if r["status"] == "waiting"), "")
+        at = waiting_in(rows_of_run(run))
         if row["status"] != "waiting" or not at:
             raise Problem(f"Run {run} asks nothing.", fix="Look at its status.", status=409)
         answer_step(run, at, filled(made, run, at, given))
@@ -519,6 +519,7 @@ def tool_field(field: Field) -> Field:
     return replace(field, default=None if callable(field.default) else field.default)
 
 
+def waiting_in(rows: dict[str, dict]) -> str: return next((n for n, row in rows.items() if row["status"] == "waiting"), "")
 def said_only(given: dict) -> dict: return {n: v for n, v in given.items() if v is not None}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from collections.abc import Callable
 from .base import *
-from .chat import approve, begin_turn, thread_of, turns
+from .chat import approve, begin_turn, calls_of, turns
 from .cli import calling, verb
 from .fields import KINDS, clip, sayable, value_of
 from .models import DEFAULT, current_model, find_model, loop_of_models, models_here
@@ -242,7 +242,7 @@ def ask_state(message: int, conversation: int, seen: int) -> dict:
     calls = [dict(id=m["id"], call=m["content"], status=m["status"], told=m["facts"].get("problem")
         or m["facts"].get("told"),
         hash=m["facts"].get("hash"), why=m["facts"].get("why"))
-        for m in thread_of(conversation, message) if m["role"] == "call" and m["facts"].get("turn") == message]
+        for m in calls_of(conversation, message)]
     if (turn := turns.get(conversation)) and turn.message == message:
         text = "" if turn.is_acting else turn.text
         return {"text": text[seen:], "note": turn.note, "status": "running", "problem": "", "calls": calls}

@@ -302,19 +302,19 @@ class Database:
     def search(self, text: str, limit: int = 20) -> list[tuple[str, int]]:
         "The (app, record_id) pairs that hold every word of `text` (as a beginning), best first, titles before bodies."
         if not (match := match_of(text)): return []
-        names = {number: app for app, number in self.numbers.items()}
-        rows = self.query("SELECT rowid AS id FROM search WHERE search MATCH ? ORDER BY bm25(search, 8, 1) LIMIT ?",
-            [match, limit])
-        return [(names[row["id"] >> 40], row["id"] & 2**40 - 1) for row in rows if row["id"] >> 40 in names]
+        return self.hits("search MATCH ? ORDER BY bm25(search, 8, 1)", [match], limit)
 
     def related(self, text: str, limit: int = 5, app: str = "", where: str = "title") -> list[tuple[str, int]]:
         "The (app, record_id) pairs (of one app) that share words with `text` in their title, or body, best first."
         words = {w[:-1] if len(w) > 4 else w for w in re.findall(r"[^\W_]{3,}", text.lower()) if w not in COMMON}
         if not words: return []
         low, high = (self.numbers[app] << 40, self.numbers[app] + 1 << 40) if app else (0, 2**62)
-        rows = self.query("SELECT rowid AS id FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY "
-            "bm25(search) LIMIT ?", [f"{where} : (" + " OR ".join(f'"{w}"*' for w in words) + ")", low, high, limit])
-        names = {number: name for name, number in self.numbers.items()}
+        match = f"{where} : (" + " OR ".join(f'"{w}"*' for w in words) + ")"
+        return self.hits("search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY bm25(search)", [match, low, high], limit)
+
+    def hits(self, where: str, args: list, limit: int) -> list[tuple[str, int]]:
+        names = {number: app for app, number in self.numbers.items()}
+        rows = self.query(f"SELECT rowid AS id FROM search WHERE {where} LIMIT ?", [*args, limit])
         return [(names[row["id"] >> 40], row["id"] & 2**40 - 1) for row in rows if row["id"] >> 40 in names]
 
     def matching(self, app: str, text: str) -> tuple[str, list]:

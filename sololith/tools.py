@@ -108,6 +108,7 @@ def tool(work: Any = None, *, name: str = "", reads: bool = False, asks: bool = 
 def picked(record: type, text: str) -> int:
     "The number of the one record of a class that words name. Raises Problem."
     app: Any = next((a for a in all_apps().values() if getattr(a, "record", None) is record), None)
+    if not app: raise Problem(f"{record.__name__} is not an app.", fix=f"Call crud({record.__name__}) first.")
     return app.pick_one(text)
 
 

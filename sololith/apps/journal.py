@@ -14,7 +14,6 @@ def journal_where(params):
     if part := number(params.get("part_of")): where, args = ["part_of = ?"], [part]
     for name in ("app", "actor"):
         if params.get(name): add(f"+{name} = ?", params[name])  # the + keeps SQLite from an index that it would have to sort
-    if params.get("cause"): add("cause = ?", params["cause"])
     if q := params.get("q", "").strip(): add("summary LIKE ? ESCAPE '!'", like_of(q))
     if hours := min(number(params.get("since")), 10**6):
         add("at >= ?", (datetime.now(timezone.utc) - timedelta(hours=hours)).isoformat("T", "milliseconds"))
