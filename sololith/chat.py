@@ -110,9 +110,9 @@ turns: dict[int, "Turn"] = {}  # the answers being written, by conversation
 def thread_of(conversation: int, leaf: int | None = None) -> list[dict]:
     "The messages from the first to the leaf, or to another one. 0 has none. Raises Problem (404) for one that is gone."
     if not conversation: return []
-    rows = {row["id"]: row for row in db.query("SELECT * FROM messages WHERE conversation=?", [conversation])}
     found = db.first("SELECT leaf FROM conversations WHERE id=?", [conversation]) if leaf is None else {"leaf": leaf}
     if not found: raise Problem("This conversation is gone.", fix="Undo its deletion, or begin a new one.", status=404)
+    rows = {row["id"]: row for row in db.query("SELECT * FROM messages WHERE conversation=?", [conversation])}
     path, at = [], found["leaf"]
     while at in rows:
         path.append(row := rows[at])

@@ -130,8 +130,8 @@ class Chat:
 
     def path(self, c: int) -> list[dict]:
         "The messages that are shown, from the first to the last."
-        rows, at = {r["id"]: r for r in self.rows("SELECT * FROM messages WHERE conversation=?", c)}, self.rows(
-            "SELECT leaf FROM conversations WHERE id=?", c)[0]["leaf"]
+        at = self.rows("SELECT leaf FROM conversations WHERE id=?", c)[0]["leaf"]  # before the messages, which may become more
+        rows = {r["id"]: r for r in self.rows("SELECT * FROM messages WHERE conversation=?", c)}
         found = []
         while at:
             found.append(rows[at] | {"facts": json.loads(rows[at]["facts"])})
