@@ -135,6 +135,13 @@ def is_about(owner: str, text: str) -> bool:
     return any(re.search(rf"\b{re.escape(n)}(s|es)?\b", text.lower().replace("_", " ")) for n in names)
 
 
+def pipeline_named(text: str) -> str:
+    "The one pipeline that a text wants to be run; one that is called by a single word only where it says so."
+    text = GREETED.sub("", text)
+    found = [p for p in all_pipelines() if is_about(p, text) and ("_" in p or WISHES["run"].search(text))]
+    return found[0] if len(found) == 1 else ""
+
+
 def tools_news(path: list[dict], text: str, apps: Iterable[str]) -> tuple[str, dict]:
     """What is to be told of tools at the end of a conversation, for those above stay as they are: those of apps that
     are spoken of, of new plugins and of pipelines that were run; what has changed, and what is gone. The lines, and the
@@ -289,14 +296,12 @@ AGREED = words("""yes yep yeah sure ok okay do_it do_that go_ahead please_do ja 
     den_ersten den_zweiten""", r"\W*", r"(?:[ ,]+(?:please|one|bitte|thanks|do|it|that|go|ahead|mach|das))*\W*")
 GREETED = words("thanks thank_you danke hi hello hallo hey great cool nice super", r"^\W*(?:",
     r"\b[^,.!:]{0,20}[,.!:]\s*)+(?=\S)")
-SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|\b(?:and then|then|und dann)\b", re.I)
-
-
 DEEDS = words("""add create make put note jot log set rename mark move update edit complete finish tick check_off close
     reopen postpone push shift assign give raise lower change turn correct fix replace switch reschedule delete remove drop
     get_rid     throw clear cancel scrap undo run start remind remember find look_up lösch* füg* leg setz* erstell*
     verschieb* mach hak schreib notier* nenn* änder* stell trag entfern* markier*""",
     r"(?:(?:please|also|then|bitte|finally|first|and)\s+)*")
+SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+|\b(?:and then|then|und dann)\b|,\s+(?:so|also)\s+(?=" + DEEDS.pattern + ")", re.I)
 CUTS = re.compile(r"(?:\s*[,;]?\s+(?:and|then|und|dann)(?:\s+(?:then|also|dann|auch))?\s+|\s*[,;:]\s+|(?<=[.!?])\s+"
     rf"|\s+[-–]\s+|\n+)(?={DEEDS.pattern})", re.I)
 BEGUN = re.compile(r"\W*(?:(?:please|can you|could you|would you|will you|ok|okay|first|now|hey|so|bitte|kannst du)\W+)*"
@@ -460,6 +465,9 @@ POINTED = words("""it that this them these those one ones both first second thir
     es sie die das den beide alle* erste* letzte*""")
 MANY = words("all every* both these those them they alle alles beide diese")
 CORRECTED = words("i_meant ich_meinte not_that_one not_this_one wrong_one the_wrong falsche*")
+# a value of what was just done is put right: no, let's have it as …; oh it was 14, not 12; no wait, to “…”
+PUT_RIGHT = re.compile(r"^\W*(?:(?:no|oh|wait|oops|actually|sorry|nein|halt|doch)\b\W*)+(?!.*[?]$)(?=.*(?:, not \w|\blet's\b"
+    r"|\bmake (?:it|that)\b|\bshould be\b|\binstead\b|\bstatt|\bto ['\"“‘]|\bnicht \w+,? sondern))|, sorry\W*$", re.I | re.S)
 ITEM = re.compile(r"(?m)^\s*(?:[-*•–]|\d{1,2}[.)])\s+(\S.*?)\s*$")  # of a list, a line each
 LISTED = re.compile(r"(?:[^,;\n]+(?:,|;|\n|\band\b|\bund\b)){2,}", re.I)
 MEANT_ONE = re.compile(r"\b(?:i meant|ich meinte)\b:? (?:the |die |das |den )?([^,.;!?]+)", re.I)
@@ -486,8 +494,8 @@ def undone_in(text: str) -> int | None:
 
 def shares_words(name: str, said: str) -> bool:
     "Whether one of the words of a name that say something is in what was said; so is a number."
-    parts = stems(name, COMMON | SMALL_WORDS)
-    return not parts or any(w in said.lower() for w in parts)
+    parts, said = stems(name, COMMON | SMALL_WORDS), said.lower()
+    return not parts or any(re.search(rf"\b{w}", said) or len(w) > 4 and w in said for w in parts)
 
 
 def spoken_of(app: BaseApp, text: str) -> list[int]:
@@ -496,6 +504,19 @@ def spoken_of(app: BaseApp, text: str) -> list[int]:
         is_about(app.name, w) and not any(kind.fullmatch(w) for kind in WISHES.values())]
     found = [(i, app.label_of(i).lower().split()) for _, i in db.related(text, 12, app.name)]
     return [i for i, title in found if any(word.startswith(w) for w in said for word in title)]
+
+
+def described(app: BaseApp, text: str) -> str:
+    "Words of a text that tell records of an app by what they share: “yesterday's expenses”, “the recipe I have cooked”."
+    names = "|".join(map(re.escape, sorted({app.noun, app.name, app.title.lower()})))
+    own = r"\b((?:the|my|all|every|both|those|these|\w+['’]s|alle|die|der|das|meine?n?) (?:[\w'’]+ ){0,2})"
+    for found in re.finditer(own +
+            rf"(?:{names})s?\b(?: (?:from|of|that (?:is|are)|(?:that )?i(?:['’]ve| have)(?: already)?) (\w+))?", text, re.I):
+        for phrase in filter(None, (found[2], found[1].strip())):
+            shared = app.shared(phrase)
+            if shared and shared[0] != "1": return phrase
+    owners = re.findall(r"\b(?:for|of|from|für|von) (\w+)", text) if MANY.search(text) else []
+    return next((owner for owner in owners if app.belonging(owner)), "")
 
 
 def others_called(app: BaseApp, args: Mapping, text: str) -> list[dict]:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 from starlette.concurrency import run_in_threadpool
-from .acting import CLAIMED, CORRECTED, ITEM, LEVELS, LISTED, MEANT, MEANT_ONE, POINTED, REFUSED, Wish, acts_of
-from .acting import apps_of_work, call_text, calls_in, check_numbers, grounded, hash_of, is_about, level_of, opening
-from .acting import others_called, parts_of, records_for, shares_words, spoken_of, told_tools, tools_news, undone_in
-from .acting import unknown_app, unnumbered, why_ask, wish_of
+from .acting import CLAIMED, CORRECTED, ITEM, LEVELS, LISTED, MEANT, MEANT_ONE, POINTED, PUT_RIGHT, REFUSED, Wish
+from .acting import acts_of, apps_of_work, call_text, calls_in, check_numbers, described, grounded, hash_of, is_about
+from .acting import level_of, opening, others_called, parts_of, pipeline_named, records_for, shares_words, spoken_of
+from .acting import told_tools, tools_news, undone_in, unknown_app, unnumbered, why_ask, wish_of
 from .base import *
 from .crud import BaseApp, Several, delete_button, text_of
 from .events import broadcaster, changed, happened, note
@@ -359,8 +359,9 @@ async def begin_turn(conversation: int, text: str, page: str = "", parent: int |
     known = memories_for(text, path, conversation, kept)
     acts = bool(facts.get("tools")) or model.context >= ACTING_WINDOW
     rows, shown = records_for(text, path) if acts else ("", {})
-    news, new_tools = ("", {}) if not acts or not path else tools_news(path, text, shown["apps"]) if told_tools(
-        path) else opening()  # it began before there were tools
+    begun = path or [dict(role="prompt", content=fixed, facts=facts)]
+    news, new_tools = ("", {}) if not acts else tools_news(begun, text, shown["apps"]) if told_tools(
+        begun) else opening()  # it began before there were tools
     may_begin(conversation)
     with db.transaction():
         conversation = conversation or new_conversation(text)
@@ -492,6 +493,12 @@ class Turn:
                 last["args"]["which"] = [named[1].strip()] if isinstance(last["args"]["which"], list) else named[1].strip()
                 calls.append(await self.call(last, ("", 0), agreed, is_preview, path, {}))
                 is_over = calls[-1]["status"] != "failed"
+        elif may_call and PUT_RIGHT.search(user["content"]) and (last := self.standing_before(path)):
+            owners = {all_tools()[name].owner for c in last if (name := json.loads(c["content"])["tool"]) in all_tools()}
+            only = [f"{owner}_change" for owner in owners if f"{owner}_change" in told_tools(path)]
+            if only: wish = replace(wish, is_agreed=True, is_talk=False)
+        elif not wish.is_talk and f"{(named := pipeline_named(user['content']))}_run" in told_tools(path):
+            only = [f"{named}_run"]
         is_small = way == "grammar" and not wish.is_talk  # a small model does one thing at a time
         parts = parts_of(user["content"]) if is_small and not ITEM.search(user["content"]) else []
         for part in (parts if parts[1:] else [""]) if not is_over else []:  # several things are done one after the other
@@ -591,10 +598,13 @@ class Turn:
             f"{app.title.lower()} fit: " + ", ".join(f"“{clip(app.label(row), 50)}”" for row in found[:6]) + ".",
             fix="Say which one.")
         spoken = spoken_of(app, wish.text)
+        if not spoken and (phrase := described(app, wish.text)): return args | {"which": [phrase]}
         if any(self.is_one(made.name, str(w)) for w in which[:5]):
-            is_said = app.shared(str(which[0])) or made.kind == "delete" or which[1:] or shares_words(" ".join(
-                str(v) for i in app.pick(str(which[0]))[:1] for n, v in app.table.row(i).items() if n in app.fields
-                and app.fields[n].is_text and v), said)
+            row = next((app.table.row(i) for i in app.pick(str(which[0]))[:1]), {})
+            told = [str(v) for n, v in row.items() if v and n in app.fields and app.fields[n].is_text
+                and not (app.fields[n].choices and n in args)]
+            is_said = app.shared(str(which[0])) or made.kind == "delete" or which[1:] or shares_words(" ".join(told),
+                said) or re.search(rf"\b{row.get('id')}\b", wish.text)
             if is_said: return args
             if not spoken and POINTED.search(wish.text):
                 return args | {"which": [self.last_record(app.name, path) or which[0]]}

@@ -22,7 +22,8 @@ from starlette.datastructures import QueryParams
 from starlette.responses import StreamingResponse
 from .base import *
 from .events import changed, note
-from .fields import Choices, Field, Range, clip, field_of, from_sql, number, to_sql, typed_values, value_of
+from .fields import DAY_WORDS, Choices, Field, Range, clip, day_called, field_of, from_sql, number, to_sql, typed_values
+from .fields import value_of
 from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, picker, read_form
 from .store import COMMON, cause, db, like_of, quoted, store, table
 from .tools import TakenBack, Tool, add_tool, picked, tool
@@ -33,7 +34,10 @@ PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
 OPEN = set("open undone unfinished incomplete pending todo offen offene offenen".split())   # of what has a switch is_done
 DONE = set("finished completed complete erledigt erledigte erledigten fertig".split())
-SMALL_WORDS = set("the a that which is are of my with and those these ones one priority die der das mit und".split())
+SMALL_WORDS = set("the a s that which is are of my with and those these ones one priority die der das mit und".split())
+# of several, the one that is most so
+EXTREMES = re.compile("(?P<new>newest|latest|neueste[nrs]?)|(?P<old>oldest|älteste[nrs]?)|(?P<big>biggest|largest|highest"
+    "|größte[nrs]?|höchste[nrs]?)|(?:smallest|lowest|cheapest|kleinste[nrs]?|billigste[nrs]?)")
 
 
 class Several(Problem): "More than one record fits, where one was meant."
@@ -179,15 +183,23 @@ class BaseApp:
             if f.record and (owner := target_of(f).find(text)): return f"{quoted(f.name)}=?", [owner]
 
     def shared(self, text: str) -> tuple[str, list] | None:
-        "The condition that words such as “all open tasks” or “overdue, high” stand for; None for other words."
-        where, args, is_not, is_all = list[str](), list[Any](), False, False
+        "The condition that “all open tasks”, “overdue, high”, “yesterday's” or “biggest” stands for; None for other words."
+        where, args, is_not, is_all, order = list[str](), list[Any](), False, False, ""
         due = next((n for n, f in self.fields.items() if f.kind == "date"), "")
+        amount = next((n for n, f in self.fields.items() if is_number(f) and n != "position"), "")
+        labels = {f.label.lower() for f in self.fields.values() if f.kind in ("date", "choice")}
+        if due and (found := DAY_WORDS.search(text)) and (day := day_called(found[0])):
+            where, args, text = [f"{quoted(due)} = ?"], [day.isoformat()], f"{text[:found.start()]} {text[found.end():]}"
         for word in re.findall(r"[^\W_]+", text.lower()):
             field = next((f for f in self.fields.values() if f.kind == "bool" and word == f.label.lower()
                 or f.kind == "choice" and word in map(str.lower, f.choices)), None)
             if word in ("not", "un", "nicht"): is_not = True
             elif word in ("all", "every", "everything", "alle", "alles") and not is_not: is_all = True
-            elif word in {self.noun, *self.name.split("_"), *SMALL_WORDS}: pass
+            elif word in {self.noun, *self.name.split("_"), *SMALL_WORDS, *labels}: pass
+            elif found := EXTREMES.fullmatch(word):
+                by = "id" if found["new"] or found["old"] else amount
+                if not by: return None
+                order = f"{quoted(by)} {'DESC' if found['new'] or found['big'] else 'ASC'}"
             else:
                 if re.match("overdue$|überfällig", word) and due:
                     where.append(f"{quoted(due)} < ?" + " AND NOT is_done" * ("is_done" in self.fields))
@@ -201,7 +213,12 @@ class BaseApp:
                 else: return None
                 where[-1] = f"({where[-1]}) IS {'NOT ' * is_not}TRUE"
                 is_not = False
-        return (" AND ".join(where) or "1", args) if (where or is_all) and not is_not else None
+        if is_not or not (where or is_all or order): return None
+        condition = " AND ".join(where) or "1"
+        if order:
+            condition = " AND ".join([condition, *(f"{quoted(n)} = {int(i)}" for n, i in self.here().fixed.items())])
+            condition = f"id IN (SELECT id FROM {quoted(self.ready().name)} WHERE {condition} ORDER BY {order} LIMIT 1)"
+        return condition, args
 
     def referrers(self) -> list[tuple["BaseApp", Field]]:
         return [(app, f) for app in all_apps().values() for f in app.fields.values() if f.record is self.record]
