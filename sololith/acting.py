@@ -18,7 +18,7 @@ from typing import Any
 from collections.abc import Iterable, Mapping, Sequence
 from .base import *
 from .crud import SMALL_WORDS, BaseApp
-from .fields import DAY_WORDS, NUMBER_WORDS, clip
+from .fields import DAY_WORDS, NUMBER_WORDS, clip, day_called
 from .models import Acts
 from .store import COMMON, db, dumps, store
 from .tools import Tool
@@ -139,7 +139,11 @@ def pipeline_named(text: str) -> str:
     "The one pipeline that a text wants to be run; one that is called by a single word only where it says so."
     text = GREETED.sub("", text)
     found = [p for p in all_pipelines() if is_about(p, text) and ("_" in p or WISHES["run"].search(text))]
-    return found[0] if len(found) == 1 else ""
+    if len(found) != 1: return ""
+    title = all_pipelines()[found[0]].title
+    before = re.split(rf"\b(?:{found[0]}|{re.escape(title)}|{found[0].replace('_', ' ')})", text, maxsplit=1, flags=re.I)[0]
+    is_spoken_of = re.match(r"\W*(?:remind|erinner)", text, re.I) or any(is_about(a.name, before) for a in apps_of_work())
+    return "" if is_spoken_of else found[0]
 
 
 def tools_news(path: list[dict], text: str, apps: Iterable[str]) -> tuple[str, dict]:
@@ -421,8 +425,8 @@ def grounded(made: Tool, args: Any, said: str, wish: str = "", is_part: bool = F
                 value, is_kept = "" if f.is_text else None, made.kind == "change" and bool(EMPTIED.search(low))
             case "date" | "datetime" | "time":
                 is_kept, called = bool(DATE_SAID.search(near)), DAY_WORDS.findall(wish)
-                if f.kind == "date" and len(called) == 1 and re.fullmatch(r"\d{4}-\d\d-(\d\d)",
-                        str(value)) and not re.search(r"\d", wish):
+                if f.kind == "date" and len(called) == 1 and not re.search(r"\d", wish) and (re.fullmatch(
+                        r"\d{4}-\d\d-\d\d", str(value)) or day_called(str(value))):
                     value = called[0]  # a model reckons badly
                 if len(called) == 1 and str(value).lower() in called[0].lower(): value = called[0]  # the day after tomorrow
             case "bool" if made.kind == "change": is_kept = True
@@ -466,8 +470,9 @@ POINTED = words("""it that this them these those one ones both first second thir
 MANY = words("all every* both these those them they alle alles beide diese")
 CORRECTED = words("i_meant ich_meinte not_that_one not_this_one wrong_one the_wrong falsche*")
 # a value of what was just done is put right: no, let's have it as …; oh it was 14, not 12; no wait, to “…”
-PUT_RIGHT = re.compile(r"^\W*(?:(?:no|oh|wait|oops|actually|sorry|nein|halt|doch)\b\W*)+(?!.*[?]$)(?=.*(?:, not \w|\blet's\b"
-    r"|\bmake (?:it|that)\b|\bshould be\b|\binstead\b|\bstatt|\bto ['\"“‘]|\bnicht \w+,? sondern))|, sorry\W*$", re.I | re.S)
+PUT_RIGHT = re.compile(r"^\W*(?:(?:no|oh|wait|oops|actually|sorry|nein|halt|doch)\b\W*)+(?!.*(?:[?]$|\b(?:add|delete|remove"
+    r"|leave)\b))(?=.*(?:\bwas\b.*, not \w|\blet's (?!not)|\bmake (?:it|that)\b|\bshould be (?!enough|fine|ok|all)|\binstead"
+    r"\b|\bstatt|\bto ['\"“‘]|\bnicht \w+,? sondern))|\b(?:is|are|make|ist|instead)\b[^?]*, sorry\W*$", re.I | re.S)
 ITEM = re.compile(r"(?m)^\s*(?:[-*•–]|\d{1,2}[.)])\s+(\S.*?)\s*$")  # of a list, a line each
 LISTED = re.compile(r"(?:[^,;\n]+(?:,|;|\n|\band\b|\bund\b)){2,}", re.I)
 MEANT_ONE = re.compile(r"\b(?:i meant|ich meinte)\b:? (?:the |die |das |den )?([^,.;!?]+)", re.I)
@@ -509,13 +514,15 @@ def spoken_of(app: BaseApp, text: str) -> list[int]:
 def described(app: BaseApp, text: str) -> str:
     "Words of a text that tell records of an app by what they share: “yesterday's expenses”, “the recipe I have cooked”."
     names = "|".join(map(re.escape, sorted({app.noun, app.name, app.title.lower()})))
-    own = r"\b((?:the|my|all|every|both|those|these|\w+['’]s|alle|die|der|das|meine?n?) (?:[\w'’]+ ){0,2})"
-    for found in re.finditer(own +
+    those = r"\b((?:the|my|all|every|both|those|these|\w+['’]s|alle|die|der|das|meine?n?) (?:[\w'’]+ ){0,2})"
+    for found in re.finditer(those +
             rf"(?:{names})s?\b(?: (?:from|of|that (?:is|are)|(?:that )?i(?:['’]ve| have)(?: already)?) (\w+))?", text, re.I):
-        for phrase in filter(None, (found[2], found[1].strip())):
+        if re.search(r"\b(?:except|but|not|außer|ohne|nicht)\b", text[found.start():], re.I): continue  # that narrows it
+        own, other = found[1].strip(), found[2] or ""
+        for phrase in filter(None, (f"{own} {other}" * (" " in own and other != ""), other, own)):
             shared = app.shared(phrase)
             if shared and shared[0] != "1": return phrase
-    owners = re.findall(r"\b(?:for|of|from|für|von) (\w+)", text) if MANY.search(text) else []
+    owners = re.findall(r"\b(?:for|of|from|für|von) ([^\W\d]\w*)", text) if MANY.search(text) else []
     return next((owner for owner in owners if app.belonging(owner)), "")
 
 

@@ -617,7 +617,7 @@ class Turn:
         if made.kind == "change" and not spoken and (last := self.last_record(app.name, path)):
             return args | {"which": [last]}
         for other in apps_of_work():
-            if other is not app and self.is_one(f"{other.name}_find",
+            if other is not app and args.keys() <= {"which", *other.fields} and self.is_one(f"{other.name}_find",
                     str(which[0])) and (found := other.pick(str(which[0]))):
                     raise Problem(f"There is no {app.noun} “{clip(which[0])}”, but there is a {other.noun}: "
                         f"“{clip(other.label_of(found[0]))}”.", fix=f"Use {other.name}_{made.kind}.", status=410)

@@ -182,8 +182,9 @@ class BaseApp:
         for f in self.fields.values():
             if f.record and (owner := target_of(f).find(text)): return f"{quoted(f.name)}=?", [owner]
 
-    def shared(self, text: str) -> tuple[str, list] | None:
-        "The condition that “all open tasks”, “overdue, high”, “yesterday's” or “biggest” stands for; None for other words."
+    def shared(self, text: str, also: tuple[str, ...] = (), given: tuple = ()) -> tuple[str, list] | None:
+        """The condition that “all open tasks”, “overdue, high”, “yesterday's” or “biggest” stands for; None for other words.
+        `also`: conditions that those must meet of which it is the biggest, with the values `given`."""
         where, args, is_not, is_all, order = list[str](), list[Any](), False, False, ""
         due = next((n for n, f in self.fields.items() if f.kind == "date"), "")
         amount = next((n for n, f in self.fields.items() if is_number(f) and n != "position"), "")
@@ -199,7 +200,8 @@ class BaseApp:
             elif found := EXTREMES.fullmatch(word):
                 by = "id" if found["new"] or found["old"] else amount
                 if not by: return None
-                order = f"{quoted(by)} {'DESC' if found['new'] or found['big'] else 'ASC'}"
+                scale = f"CAST({quoted(by)} AS REAL)"  # a decimal is kept as text
+                order = f"{scale} IS NULL, {scale} {'DESC' if found['new'] or found['big'] else 'ASC'}"
             else:
                 if re.match("overdue$|überfällig", word) and due:
                     where.append(f"{quoted(due)} < ?" + " AND NOT is_done" * ("is_done" in self.fields))
@@ -216,7 +218,8 @@ class BaseApp:
         if is_not or not (where or is_all or order): return None
         condition = " AND ".join(where) or "1"
         if order:
-            condition = " AND ".join([condition, *(f"{quoted(n)} = {int(i)}" for n, i in self.here().fixed.items())])
+            condition = " AND ".join([condition, *also, *(f"{quoted(n)} = {int(i)}" for n, i in self.here().fixed.items())])
+            args += given
             condition = f"id IN (SELECT id FROM {quoted(self.ready().name)} WHERE {condition} ORDER BY {order} LIMIT 1)"
         return condition, args
 
@@ -277,18 +280,19 @@ class BaseApp:
         return found | {"limit": field_of("limit", Annotated[int, Range(1, 200)], 20)}
 
     def find_tool(self, text: str | None = None, limit: int = 20, **filters: Any) -> list[dict]:
-        where, args = [], []
-        if text and (shared := self.shared(text)): where, args = [shared[0]], [*shared[1]]
-        elif text:
-            condition, args = db.matching(self.ready().name, text)
-            if owned := self.belonging(text): condition, args = f"{condition} OR {owned[0]}", [*args, *owned[1]]
-            where.append(condition)
+        where, args = list[str](), list[Any]()
         for n, value in filters.items():
             if value is None: continue
             name, way = (n.rpartition("_")[0], n.rpartition("_")[2]) if n not in self.fields else (n, "")
             cast = "CAST({} AS REAL)" if self.fields[name].kind == "decimal" else "{}"
             where.append(f"{cast.format(quoted(name))} {dict(before='<', after='>').get(way, 'IS')} {cast.format('?')}")
             args.append(to_sql(self.fields[name], value))
+        if text and (shared := self.shared(text, tuple(where), tuple(args))):
+            where, args = [*where, shared[0]], [*args, *shared[1]]
+        elif text:
+            condition, found = db.matching(self.ready().name, text)
+            if owned := self.belonging(text): condition, found = f"{condition} OR {owned[0]}", [*found, *owned[1]]
+            where, args = [*where, condition], [*args, *found]
         order = "position, id" if "position" in self.fields else "id desc"
         return self.here().rows(" AND ".join(f"({w})" for w in where), args, order, limit=limit)
 

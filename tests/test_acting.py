@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 
 import pytest
 from helpers import Answer, Server, chapter, patience, read, wait_for
@@ -322,6 +323,37 @@ def test_a_number_that_was_never_shown_is_refused(D):
     (task,) = D.tasks("Quiet one")
     c = D.do("Delete the loud thing", *[call("tasks_delete", which=[f"task {task}"])] * 3)
     assert "was not shown" in D.calls(c)[0]["facts"]["problem"] and D.titles() == ["Quiet one"]
+
+
+def test_a_record_that_is_named_by_its_number_is_accepted(D):
+    one, two = D.tasks("Quiet one", "Loud one")
+    c = D.do(f"Set number {two} to high", call("tasks_change", which=[f"{two}"], priority="high"))
+    assert D.states(c) == [("tasks_change", "done")] and D.rows("SELECT id FROM tasks WHERE priority='high'") == [{"id": two}]
+
+
+def ago(days: int) -> str: return (date.today() - timedelta(days)).isoformat()
+
+
+@pytest.mark.parametrize(("text", "made"), [("Remove yesterday's task", call("tasks_delete", which=["Rent"])), ("Delete the task from yesterday", call("tasks_delete", which=[ago(1)])),
+    ("Delete my newest task", call("tasks_delete", which=["Lunch"])), ("Clear all tasks that are done", call("tasks_delete", which=["Rent", "Tea"]))])
+def test_records_that_are_told_by_what_they_share_are_found_by_us(D, text, made):
+    for title, day, more in (("Rent", 2, {}), ("Lunch", 0, {}), ("Dinner", 1, {"is_done": "on"})): D.task(title, due=ago(day), **more)
+    c = D.do(text, made)
+    assert D.states(c) == [("tasks_delete", "done")] and D.titles() == ["Rent", "Lunch"] and D.requests() == 1
+
+
+def test_all_that_belong_to_a_record_are_found_by_us(D):
+    assert D.post("/profiles", {"name": "Northwind"}).status == 200
+    owner = str(D.rows("SELECT id FROM profiles")[0]["id"])
+    D.task("Rent"), D.task("Report", profile=owner), D.task("Invoice", profile=owner)
+    c = D.do("Complete everything for Northwind", call("tasks_change", which=["Rent"], is_done=True))
+    assert D.states(c) == [("tasks_change", "done")] and [r["title"] for r in D.rows("SELECT title FROM tasks WHERE is_done ORDER BY id")] == ["Report", "Invoice"]
+
+
+def test_where_a_record_is_named_what_it_shares_with_others_is_not_taken_instead(D):
+    D.task("Dinner", is_done="on"), D.task("Lunch", is_done="on"), D.task("Rent")
+    c = D.do("Of all done tasks delete the dinner", call("tasks_delete", which=["Dinner"]))
+    assert D.states(c) == [("tasks_delete", "done")] and D.titles() == ["Lunch", "Rent"]
 
 
 def test_what_nobody_said_is_taken_out_of_the_arguments(D):
@@ -695,6 +727,31 @@ def test_a_correction_takes_the_wrong_thing_back_first(D):
     assert done == [{"title": "Call the baker"}] and [m["tool"] for m in D.calls(c)] == ["tasks_change", "undo", "tasks_change"]
 
 
+def offered(D: Desk) -> list[str]:
+    "The tools that the last answer could call."
+    ways = [way["properties"] for way in D.model.chats[-1]["body"]["format"]["anyOf"]]
+    return [t["properties"]["tool"]["const"] for way in ways if "calls" in way for t in way["calls"]["items"]["anyOf"]]
+
+
+@pytest.mark.parametrize(("text", "named"), [("no, let's have it as low", "Buy milk"), ("Oh, it should be low, not high", "Rent"), ("low instead, sorry", "Buy milk")])
+def test_a_value_that_is_put_right_changes_the_last_record_and_asks_nothing(D, text, named):
+    D.tasks("Rent")
+    c = D.do("Add buy milk, it is urgent", call("tasks_add", title="Buy milk", priority="high"))
+    D.do(text, call("tasks_change", which=[named], priority="low"), c=c)
+    assert D.states(c) == [("tasks_add", "done"), ("tasks_change", "done")] and D.requests() == 1
+    assert D.rows("SELECT title, priority FROM tasks ORDER BY id") == [{"title": "Rent", "priority": "normal"}, {"title": "Buy milk", "priority": "low"}]
+    assert offered(D) == ["tasks_change"]
+
+
+@pytest.mark.parametrize("text", ["no, let's have it as low", "no, leave it", "oh thanks, that was nice"])
+def test_where_nothing_was_done_or_put_right_a_change_still_waits(D, text):
+    (task,) = D.tasks("Buy milk")
+    c = D.do("Hello", "Hi") if "low" in text else D.do("Rename the milk to tea", call("tasks_change", which=["Buy milk"], title="Buy tea"))
+    before = D.rows("SELECT * FROM tasks")
+    D.do(text, call("tasks_change", which=[str(task)], priority="low"), "Fine.", c=c)
+    assert D.rows("SELECT * FROM tasks") == before, D.states(c)
+
+
 # ─── what is sent ───
 
 WAYS = ["plain", "schema", "native"]
@@ -775,6 +832,20 @@ def test_tools_that_come_change_and_go_are_told_at_the_end(own, plugin):
     assert own.calls(first)[-1]["status"] == "failed" and own.last(first)["status"] == "done"
     chats = own.model.chats
     assert all(messages_in(b["raw"]).startswith(messages_in(a["raw"]) + b",") for a, b in zip(chats, chats[1:], strict=False))
+
+
+def test_tools_that_are_spoken_of_in_the_first_message_are_told_there(D):
+    c = D.do("Hello", "Hi")
+    assert "link_check_run(" not in str(D.sent()), "it is not among those that all conversations begin with"
+    c = D.do("What is link check for?", "For links.")
+    assert D.sent()[-1]["content"].count("link_check_run(") == 1 and "[more tools]\n" in D.sent()[-1]["content"] and "link_check_run(" not in D.sent()[0]["content"]
+    D.do("Tell me more of link check", "No.", c=c)
+    assert str(D.sent()).count("link_check_run(") == 1, "once"
+
+
+def test_a_pipeline_that_is_named_is_the_tool_that_is_called(D):
+    D.do("Run order for tea", call("order_run", item="tea"))
+    assert offered(D) == ["order_run"] and run_of(D)["status"] == "done"
 
 
 def test_a_conversation_from_before_there_were_tools_gets_them(own):
@@ -1145,6 +1216,50 @@ def test_those_that_fit_as_well_are_found_where_one_is_to_be_deleted():
     assert others(["Call the bank"], "delete the bank one") == ["Bank statement", "Call the bank"]
     assert others(["Call the bank"], "delete call the bank") == [] and others(["Oat milk"], "delete the milk") == []
     assert others(["all"], "delete all") == [] and others(["nothing"], "delete the bank") == []
+
+
+@pytest.mark.usefixtures("tasks")
+def test_words_that_describe_records_are_found_in_a_text():
+    app("profiles").insert(name="Acme")
+    described = lambda text: acting.described(app("tasks"), text)
+    for text, words in (("Delete yesterday's task", "yesterday's"), ("Complete my newest task", "my newest"), ("Move the task from today to friday", "today"), ("Delete the tasks that are done", "done"), ("Delete the tasks I have already done", "done"),
+            ("Rename the oldest open task to tea", "the oldest open"), ("Lösch alle erledigten Tasks", "alle erledigten"), ("Complete everything for Acme", "Acme"), ("Delete all from acme", "acme"), ("Postpone all high tasks", "all high")):
+        assert described(text) == words, text
+    for text in ("Delete all tasks", "Delete the task", "Mark the tasks as done", "Complete the milk", "Delete the note from yesterday", "Call Acme", "Add the invoice for Acme", "Complete everything for Nobody", "Delete the tasks that are not done", "My task is done", ""):
+        assert described(text) == "", text
+
+
+@pytest.mark.parametrize(("text", "ids"), [("Delete the done tasks that are not high", [3]), ("Delete all low tasks from yesterday", []), ("Delete all done tasks except the high ones", [3]), ("Push both of them for 1 day", [])])
+@pytest.mark.usefixtures("tasks")
+def test_a_description_never_names_more_than_the_text(text, ids):
+    app("profiles").insert(name="Acme")
+    words = acting.described(app("tasks"), text)
+    assert not words or app("tasks").pick(words) == ids, words
+
+
+@pytest.mark.parametrize(("text", "name"), [("Run stock", "stock"), ("thanks, now use stock for the cellar", "stock"), ("csv clean @files/x.csv", "csv_clean"), ("run csv_clean on it", "csv_clean"), ("link check for example.org, please", "link_check"),
+    ("csv clean and link check", ""), ("Put the stock in order", ""), ("delivery", ""), ("Clean up", ""), ("", "")])
+@pytest.mark.usefixtures("desk")
+def test_a_pipeline_is_named(text, name): assert acting.pipeline_named(text) == name
+
+
+@pytest.mark.parametrize("text", ["Remind me to run link check tomorrow", "Add a task: run csv_clean on the bank file", "Delete the task about link check"])
+@pytest.mark.usefixtures("desk")
+def test_a_pipeline_that_is_only_spoken_of_is_not_what_is_called(text): assert acting.pipeline_named(text) == ""
+
+
+@pytest.mark.parametrize("text", ["no, let's have it as a starter", "No! Let's make it friday.", "oh it was 14, not 12", "no wait, to “Tea”", "no, to 'Tea'", "oops, make that friday", "sorry, it should be 14", "Actually, high instead", "wait, 14 instead of 12",
+    "make that 14, sorry", "nein, nicht Montag, sondern Dienstag", "Halt, statt Montag lieber Dienstag", "doch, nicht 14 sondern 12"])
+def test_a_value_is_put_right(text): assert acting.PUT_RIGHT.search(text)
+
+
+@pytest.mark.parametrize("text", ["oh thanks, that was nice", "no", "no, leave it", "No, thanks.", "wait", "sorry", "Actually, that is fine", "no, what did you do?", "No, should it be friday?", "oh, is it 14, not 12?", "Let's have it as a starter", "It was 14, not 12", "nein danke",
+    "add tea instead", "note that it should be 14", "north to 'Tea'"])
+def test_what_puts_no_value_right(text): assert not acting.PUT_RIGHT.search(text)
+
+
+@pytest.mark.parametrize("text", ["Which one, sorry?", "oh no, sorry", "I cannot today, sorry", "no, let's leave it as it is", "no, let's not", "no, not now", "oh, that should be enough, thanks", "Actually, let's add a task: buy tea", "no, delete it instead"])
+def test_what_only_looks_like_putting_right(text): assert not acting.PUT_RIGHT.search(text)
 
 
 def test_lines_lose_their_numbers_but_where_two_have_the_same_name():

@@ -100,7 +100,12 @@ class Letter:
     limit: int = 0
     is_urgent: bool = False
 
-rooms, boxes, jars, bills, letters = crud(Room), crud(Box), crud(Jar), BillsApp(), crud(Letter)
+@dataclass
+class Coin:
+    title: str
+    worth: Decimal | None = None
+
+rooms, boxes, jars, bills, letters, coins = crud(Room), crud(Box), crud(Jar), BillsApp(), crud(Letter), crud(Coin)
 
 stock = pipeline("Stock", "A box for each line.")
 
@@ -467,6 +472,9 @@ def test_text_that_looks_like_something_else_is_text(tasks, desk, text):
     *((w, [1, 2, 4, 6]) for w in ("open", "all open tasks", "not done", "tasks that are not done", "undone", "unfinished", "todo", "pending", "offen", "alle offenen", "nicht done")),
     *((w, [1]) for w in ("overdue", "all overdue tasks", "everything overdue", "overdue, high", "high and overdue", "überfällig", "alle überfälligen")),
     *((w, [1, 5]) for w in ("high", "high priority", "all high priority tasks", "the high ones", "HIGH")), ("low", [3]), ("open high", [1]), ("done and high", [5]), ("not high", [2, 3, 4, 6]), ("done, not high", [3]),
+    # by a day, or by being the one that is most so
+    *((w, [1]) for w in ("yesterday's", "yesterday's tasks", "Yesterday’s high ones", "all of yesterday's", "due yesterday", "gestern", "yesterday's, not done", "oldest", "the oldest one", "my oldest open task", "älteste")),
+    *((w, [2]) for w in ("today's task", "due today", "heute")), *((w, [6]) for w in ("due in 2 days", "the day after tomorrow", "newest", "latest task", "the newest open one", "neuester Task")), ("newest done", [5]), ("oldest done", [3]), ("newest, high", [5]),
     # several
     (["1", "bank statement", 4], [1, 3, 4]), (["done", "oat"], [3, 5, 1]), ([1, "1", "oat milk"], [1])], ids=str)
 def test_records_are_named_in_words(tasks, desk, words, ids):
@@ -491,6 +499,34 @@ def test_not_overdue_is_not_overdue(tasks, desk):
 def test_words_that_leave_some_out_never_name_all(tasks, desk, words):
     assert app("tasks").shared(words) is None
     with pytest.raises(Problem): app("tasks").pick(words)
+
+
+@pytest.mark.parametrize("words", ["not yesterday's", "not the newest", "Friday meeting", "due", "due soon", "next", "today and tomorrow", "the biggest", "newest balloon", "all but the newest", "week"])
+def test_days_and_extremes_with_other_words_are_only_words(tasks, desk, words):
+    assert app("tasks").shared(words) is None, "and a task has no size"
+
+
+def test_the_biggest_is_that_of_the_first_number_among_those_that_the_other_words_leave(desk):
+    for n, (count, more) in enumerate([(3, {}), (9, {"is_ripe": True}), (5, {"kind": "honey"}), (2, {"kind": "honey", "best_by": TODAY})], 1): desk("jars_add", title=f"Jar {n}", count=count, **more)
+    for words, one in (("biggest", 2), ("the largest jar", 2), ("smallest", 4), ("highest, not ripe", 3), ("biggest jam", 2), ("lowest jam", 1), ("biggest honey", 3), ("kleinste", 4), ("größter", 2), ("biggest of today", 4), ("newest jam", 2)):
+        assert app("jars").pick(words) == [one], words
+    assert [r["id"] for r in desk("jars_find", text="biggest honey").value] == [3]
+    for words in ("biggest Pickles", "tomorrow's biggest"): assert app("jars").pick(words) == []
+
+
+def test_the_biggest_decimal_is_that_of_the_greatest_value(desk):
+    for title, worth in (("Old", "9.50"), ("New", "10.50")): app("coins").insert(title=title, worth=worth)
+    assert app("coins").pick("biggest") == [2]
+
+
+def test_what_has_no_number_is_not_the_smallest(desk):
+    for title, worth in (("Lost", None), ("Old", "9.50")): app("coins").insert(title=title, worth=worth)
+    assert app("coins").pick("smallest") == [2]
+
+
+def test_the_biggest_is_looked_for_among_those_that_fit_the_filters(desk):
+    for title, count, kind in (("A", 9, "jam"), ("B", 5, "honey"), ("C", 2, "honey")): desk("jars_add", title=title, count=count, kind=kind)
+    assert [r["id"] for r in desk("jars_find", text="biggest", kind="honey").value] == [2]
 
 
 @pytest.mark.parametrize("words", ["überfällige", "alle überfälligen", "überfällige Tasks", "overdue tasks"])
@@ -620,6 +656,16 @@ def test_the_current_profile_limits_what_is_found_and_is_given_to_what_is_added(
 @pytest.mark.parametrize("words", ["Umbra report", "Secret plan", "secret", "nobody's", "Secrt plan"])
 def test_a_record_of_another_profile_is_not_picked_by_name(two_profiles, desk, words):
     assert "There is no task" in desk.refused("tasks_delete", {"which": words}).what
+
+
+def test_the_newest_and_yesterdays_are_those_of_the_current_profile(two_profiles, desk):
+    for i, day in ((1, TODAY), (2, TODAY), (6, TODAY - timedelta(1))): app("tasks").update(id=i, due=day)
+    picked = lambda *words: [app("tasks").pick(w) for w in words]
+    assert picked("newest", "oldest", "today's", "newest of today", "yesterday's") == [[3], [1], [1], [1], []]
+    store["profile"] = 2
+    assert picked("newest", "oldest", "today's", "newest of today", "yesterday's") == [[6], [2], [2], [2], [6]]
+    store["profile"] = None
+    assert picked("newest", "oldest", "today's", "newest of today") == [[6], [1], [1, 2], [2]]
 
 
 def test_a_record_of_another_profile_can_be_named_by_its_number_and_moved_to_one(two_profiles, desk):
