@@ -383,7 +383,7 @@ def settled(server: Server, run_id: int, limit: float = 20) -> None:
 # ─── the scenes ───
 
 SCENES: dict[str, Callable[[Any, Server], None]] = {}
-WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "home", "run-values", "run-failed", "run-choices", "run-compare-tables", "schedule-new"}  # beyond the window
+WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "build", "build-pipeline", "proposal", "proposal-refused", "versions", "home", "run-values", "run-failed", "run-choices", "run-compare-tables", "schedule-new"}  # beyond the window
 
 
 def scene(name: str) -> Callable[[Callable[[Any, Server], None]], Callable[[Any, Server], None]]:
@@ -483,6 +483,28 @@ at("/recipes/import", "import-good", lambda page: preview(page, GOOD_CSV))
 at("/journal", "journal")
 at("/journal", "journal-difference", lambda page: page.locator("#journal-list summary").nth(1).click())
 at("/plugins", "plugins", lambda page: page.locator(".card.bad summary").click())
+at("/build?kind=app", "build")
+at("/build?kind=pipeline", "build-pipeline")
+at("/plugins/recipes", "versions", lambda page: page.locator("summary", has_text="The difference").first.click())
+
+
+def propose(page: Any, server: Server, source: str) -> None:
+    "Bring a plugin's file, and look at what the check says of it."
+    page.goto(f"{server.url}/build")
+    page.set_input_files("[type=file]", {"name": "authors.py", "mimeType": "text/x-python", "buffer": source.encode()})
+    page.get_by_role("button", name="Look at it").click()
+    page.wait_for_url("**/build/*")
+
+
+@scene("proposal")
+def proposal(page: Any, server: Server) -> None:
+    propose(page, server, AUTHORS.replace('country: str = ""', 'country: Literal["Italy", "France", "elsewhere"] = "elsewhere"\n    born: int = 1900'))
+
+
+@scene("proposal-refused")
+def refused(page: Any, server: Server) -> None: propose(page, server, AUTHORS.replace("Url | None", "Urll | None"))
+
+
 at("/files", "files", lambda page: page.wait_for_selector("[data-row]"))
 at("/files", "files-selected", lambda page: [box.check() for box in page.locator("input[name=ids]").all()[1:4]])
 at("/files", "files-rename", lambda page: (page.locator("[data-row]").nth(4).focus(), page.keyboard.press("e"), page.wait_for_selector("#dialog[open]")))

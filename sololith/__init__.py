@@ -22,6 +22,9 @@ from .memory import *          # what the model remembers
 from .acting import *           # what the model is told of tools, what it calls, what has to be approved
 from .chat import *            # conversations, what they are told, the panel
 from .plugins import *         # find, load, reload, quarantine
+from .check import *           # what a plugin does, tried out where it can do no harm
+from .source import *          # the system's own source: as a prompt, and looked up
+from .builder import *         # apps and pipelines out of words or a form, as files that a person installs
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
 from .shell import *           # pipelines as Unix filters

@@ -103,6 +103,9 @@ conversations = ConversationsApp()
 db.fleeting["conversations"] = {"at", "leaf"}
 db.openers.append(lambda: db.execute(SCHEMA_OF_CHAT))
 turns: dict[int, "Turn"] = {}  # the answers being written, by conversation
+# of later chapters: the call that a message (text, path, is_talk) clearly asks for, and what else stands on a call's card
+on_request: list[Callable[[str, list[dict], bool], dict | None]] = []
+on_card: list[Callable[[dict], Any]] = []
 
 
 # ─── what was said ───
@@ -482,6 +485,15 @@ class Turn:
             calls.append(await self.call({"tool": "undo", "args": {"count": count or len(undone) or 1}}, ("", 0),
                 replace(wish, is_agreed=True), is_preview, path, {}))
             is_over = True
+        elif may_call and (clear := next(filter(None, (f(user["content"], path, wish.is_talk) for f in on_request)), None)):
+            calls.append(await self.call(clear, ("", 0), replace(wish, is_agreed=True), is_preview, path, {}))
+            is_over = (kind := tool_called(clear["tool"]).kind) == "build" or calls[0]["status"] == "failed"
+            if kind == "source" and not is_over:  # it answers from what was found, and we say where that stands
+                path = await self.fitting_path()
+                await self.write(path, acts_of(path, way, may_call=False))
+                found = re.findall(r"(?m)^\w[\w/]*\.py:\d+ ", calls[0]["facts"]["told"])
+                self.text += "\n\nIt stands in " + ", ".join(f"`{one.strip()}`" for one in found) + "."
+                return path
         elif may_call and CORRECTED.search(user["content"]) and (undone := self.standing_before(path)):
             # the last turn did the wrong thing: that is taken back first, and then the same is done anew
             agreed, count = replace(wish, is_agreed=True), len([e for c in undone for e in entries_of(f"message {c['id']}")])
@@ -549,7 +561,8 @@ class Turn:
             new = [c for c in calls if c["facts"]["round"] == [part, rounds]]
             failed = [c for c in new if c["status"] == "failed"]
             repairs += bool(failed)
-            looked = any(c["status"] == "done" and c["facts"].get("reads") not in (None, False, "open") for c in new)
+            looked = any(c["status"] == "done" and c["facts"].get("reads") not in (None, False, "open", "build") for c
+                in new)
             is_listed = way == "grammar" and rounds == 1 and [c["status"]
                 for c in new] == ["done"] and '_add","args"' in new[0]["content"] and bool(
                 not part and LISTED.search(asked))  # of a list it may have taken the first only
@@ -709,7 +722,8 @@ class Turn:
         for c in calls:
             if c["facts"].get("question"): lines.append(f"Please say it again: {plain_text(c['facts']['question'])}")
             elif c["status"] == "done" and not c["facts"].get("reads"): lines.append(came_to(c))
-            elif c["status"] == "done" and c["facts"]["reads"] == "open": lines.append(plain_text(c["facts"]["told"]))
+            elif c["status"] == "done" and c["facts"]["reads"] in ("open",
+                    "build"): lines.append(plain_text(c["facts"]["told"]))
             elif c["status"] == "failed" and c["facts"]["round"] == max(d["facts"]["round"] for d in calls
                     if d["facts"]["round"][0] == c["facts"]["round"][0]):
                 lines.append(f"That did not work: {plain_text(c['facts']['problem'])}")
@@ -1272,8 +1286,8 @@ def call_card(m: dict, may: bool, act: Callable) -> FT:
     entries = entries_of(f"message {m['id']}")
     is_back = bool(entries) and not any(map(is_standing, entries))
     state = {"running": "at work", "waiting": "waits for you", "failed": "did not work", "denied": "declined",
-        "interrupted": "interrupted"}.get(m["status"], "undone" if is_back else "looked up" if facts.get("reads")
-        else "done")
+        "interrupted": "interrupted"}.get(m["status"], "undone" if is_back else "done" if facts.get("reads") in (None,
+        False, "build") else "looked up")
     title, is_waiting, fields = tool_title(call["tool"], made), m["status"] == "waiting", made.fields if made else {}
     texts = {n: ", ".join(f"“{one}”" for one in v) if isinstance(v, list) else "yes" if v is True else "no" if v is False
         else str(v) for n, v in args.items()}
@@ -1302,7 +1316,8 @@ def call_card(m: dict, may: bool, act: Callable) -> FT:
         parts.append(Div(*[Div(line, cls="" if line[:1] == "→" else "muted") for line in steps], cls="steps"))
     if run := not is_back and next((e["record_id"] for e in entries if e["app"] == "runs"), 0):
         parts.append(A("Open the run", href=f"/runs/{run}"))
-    if (told := facts.get("told")) and facts.get("reads") and m["status"] == "done":
+    parts += [draw(m) for draw in on_card]
+    if (told := facts.get("told")) and facts.get("reads") not in (None, False, "build") and m["status"] == "done":
         first, _, rest = told.partition("\n")
         parts.append(Details(Summary(clip(first.rstrip(":"), 60)), Pre(rest or first, tabindex="0")))
     wish = f"wished by {facts['by']}" if facts.get("by") else "approved by you" if facts.get("approved") else ""
@@ -1325,7 +1340,8 @@ def change_part(entry: dict, parts: list[dict], is_back: bool = False, would: st
     "One change, with the difference field by field, or with its parts. `would`: it did not happen, and what to say of it."
     app = all_apps().get(entry["app"])
     is_there = app and entry["record_id"] and not (would or is_back or entry["verb"] in ("delete", "undo"))
-    if entry["before"] or entry["after"]: inside: list[Any] = [difference(entry)]
+    if entry["app"] == "plugins": inside: list[Any] = []  # a file: its difference stands above
+    elif entry["before"] or entry["after"]: inside = [difference(entry)]
     else: inside = [Ul(*[Li(Bdi(p["summary"])) for p in parts[:MOST_PARTS]], tabindex="0")] if parts else []
     if parts[MOST_PARTS:]: inside.append(A("All of them", href=f"/journal?part_of={entry['id']}"))
     if is_there and entry["app"] != "runs": inside.append(A(f"Open the {getattr(app, 'noun', 'record')}",

@@ -8,21 +8,25 @@ A verb is a function: its parameters are the arguments (keyword-only ones the fl
 it returns is printed. A `shared` verb is run in the server that owns the workspace (POST /cli with the secret),
 else here with the lock held, so there is only ever one writer. Exit status: 0 done, 1 a problem, 2 wrong usage.
 """
-import argparse, contextlib, hmac, http.client, inspect, json, keyword, os, platform, re, runpy, shutil, sys
+import argparse, contextlib, hmac, http.client, inspect, json, os, platform, re, shutil, sys
 import tempfile, time as clock, zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 from collections.abc import Callable, Generator
 from starlette.concurrency import run_in_threadpool
 from . import __version__
 from .base import *
+from .builder import identifier, part_of, source_of
+from .check import check_child, examine
 from .crud import BaseApp, read_rows
 from .events import broadcaster
 from .fields import clip
 from .models import engine
-from .plugins import NAME, check_name, firsts, loader
+from .plugins import check_name, firsts, loader
 from .server import open_page, owning, serve
-from .store import Damaged, actor, cause, db, plural
+from .source import context, whole_source
+from .store import Damaged, actor, cause, db
 
 
 class Verb(NamedTuple):
@@ -223,93 +227,63 @@ def calling(name: str) -> Generator[Callable[[str, dict], Any], None, None]:
         finally: db.close()
 
 
-OF_TYPE = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
-    markdown='Markdown = ""', json="Json = None", tags="Tags = field(default_factory=list)",
-    **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
-TAKEN = {"id", "field", "str", "int", "float", "bool", "date", "datetime", "time"}
-
-
-def named(name: str, taken: set[str]) -> str:
-    "A name of a field or step, which is taken from now on. Raises Problem where it is none."
-    if not NAME.fullmatch(name) or name in taken or keyword.iskeyword(name):
-        raise Problem(f"{clip(name)} is not a name for a field.",
-            fix="Use small letters, digits and _, each name once; a date is better called due or day.")
-    taken.add(name)
-    return name
-
-
-def hint_of(kind: str) -> str:
-    "A type as the command line says it, as Python does, with its default."
-    choices, bare = [json.dumps(choice) for choice in kind.split("|")], kind.removesuffix("?")
-    if len(choices) > 1: return f"Literal[{', '.join(choices)}] = {choices[0]}"
-    if bare != kind and bare in ("str", "int", "float", "bool", "date"): return f"{bare} | None = None"
-    if found := OF_TYPE.get(kind.lower() or "str"): return found
-    if kind in {app.record.__name__ for app in all_apps().values()}: return f"{kind} | None = None"
-    raise Problem(f"{clip(kind)} is not a type of field.",
-        fix=f"{did_you_mean(kind, OF_TYPE)} Or give choices: low|high.")
-
-
 @verb("new crud recipes title servings:int course:starter|main|dessert")
-def new_verb(kind: Literal["crud", "pipeline"], name: str, parts: list[str]) -> str:
-    """Write a plugin that runs. For crud a part is FIELD or FIELD:TYPE, for a pipeline STEP, STEP:FIELD or STEP:FIELD:TYPE,
-    with a type of str, int, float, bool, date, datetime, time, decimal, text, markdown, email, url, file, json or tags,
-    the name of a record class, or choices a|b; int? may be empty."""
+def new_verb(kind: Literal["crud", "pipeline"] | None = None, name: str | None = None,
+        parts: list[str] = []) -> str:  # noqa: B006
+    """Write a plugin that runs; what is not said is asked for. For crud a part is FIELD or FIELD:TYPE, for a pipeline STEP,
+    STEP:FIELD or STEP:FIELD:TYPE, with a type of str, int, float, bool, date, datetime, time, decimal, text, markdown,
+    email, url, file, json or tags, the name of a record class, or choices a|b; int? may be empty."""
+    if name is None:
+        if not sys.stdin.isatty(): raise Problem("It is not said what to make.", fix="Say: sololith new crud NAME FIELD …")
+        kind, name, parts = asked_at_the_terminal(kind)
     check_name(name)
-    path, title = home.apps / f"{name}.py", name.replace("_", " ").capitalize()
+    path = home.apps / f"{name}.py"
     if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
     if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
-    body = crud_source(name, title, parts) if kind == "crud" else pipeline_source(name, title, parts)
+    spec: dict[str, Any] = dict(kind="app" if kind == "crud" else "pipeline", name=name, about="")
+    if kind == "crud": spec["fields"] = [part_of(part) for part in parts or ["title"]]
+    else:
+        steps: dict[str, dict] = {}
+        for part in parts or ["question:text:text", "answer"]:
+            step, _, field = part.partition(":")
+            made = steps.setdefault(step, dict(name=step, instruction="", asked=[]))
+            if field: made["asked"].append(part_of(field))
+        spec["steps"] = list(steps.values())
+    names = [p["name"] for p in spec.get("fields", ())] + [n for s in spec.get("steps", ()) for n in (s["name"], *(f["name"]
+        for f in s["asked"] if f["name"] != s["name"]))]
+    for n in names:
+        if identifier(n) != n or names.count(n) > 1:
+            raise Problem(f"{clip(n)} is not a name for a field.",
+                fix="Use small letters, digits and _, each name once; a date is better called due or day.")
     home.apps.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'"{title}."\nfrom sololith import *\n\n{body}')
+    path.write_text(source_of(spec))
     return str(path)
 
 
-def crud_source(name: str, title: str, parts: list[str]) -> str:
-    singular = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "",
-        re.sub(r"(?<!mov|ook|ser)ies$", "y", name)))
-    record, lines, taken = "".join(map(str.capitalize, singular.split("_"))), "", set(TAKEN)
-    for part in parts or ["title"]:
-        field, _, kind = part.partition(":")
-        lines += f"    {named(field, taken)}: {'str' if kind in ('', 'str') and not lines else hint_of(kind)}\n"
-    called = "" if plural(record) == name else f', "{name}"'
-    return f'\n@dataclass\nclass {record}:\n    "One of {title.lower()}."\n{lines}\n\n{name} = crud({record}{called})\n'
-
-
-def pipeline_source(name: str, title: str, parts: list[str]) -> str:
-    steps: dict[str, dict[str, str]] = {}
-    taken = TAKEN | {name}
-    for part in parts or ["question:text:text", "answer"]:
-        step, _, asked = part.partition(":")
-        if step not in steps: steps[named(step, taken)] = {}
-        field, _, kind = asked.partition(":")
-        if asked: steps[step][named(field, TAKEN | {*steps[step], *steps} - {step})] = hint_of(kind)
-    made, before = f'{name} = pipeline("{title}")\n', ""
-    for step, fields in steps.items():
-        names = list(fields)
-        wanted = ", ".join(filter(None, [before, *(f"{n}: {hint}" for n, hint in fields.items())]))
-        given = f"dict({', '.join(f'{n}={n}' for n in names)})" if names[1:] else "".join(names) or before
-        about = f"Give {', '.join(names).replace('_', ' ')}." if names else f"Work on the {before or 'data'}."
-        made += f'\n\n@{name}.step\ndef {step}({wanted}):\n    "{about}"\n    return {given or None}\n'
-        before = step
-    return made
+def asked_at_the_terminal(kind: str | None) -> tuple[Any, str, list[str]]:
+    "What `sololith new` makes, asked of the person who types."
+    kind = kind or input("An app or a pipeline? [app] ").strip().lower() or "crud"
+    kind, name, parts = "pipeline" if kind.startswith("p") else "crud", input("Its name: ").strip(), []
+    print("Its steps, one a line, such as  topic:subject  or  verses:" if kind == "pipeline" else
+        "Its fields, one a line, such as  title  or  servings:int  or  course:starter|main", "An empty line ends it.",
+        sep="\n")
+    while part := input("  ").strip(): parts.append(part)
+    return kind, name, parts
 
 
 @verb("check apps/recipes.py")
-def check_verb(file: Path) -> dict:
-    "Load a plugin into a workspace of its own that is thrown away: what it makes. Raises Problem as loading would."
-    path = Path(file)
+def check_verb(file: Path, *, as_json: bool = False) -> Any:
+    """Try a plugin out where it can do no harm: what it makes, does, and could reach, beside the workspace's other plugins.
+    Raises Problem where it has one."""
+    path, others = Path(file), {}
     if not path.is_file(): raise Problem(f"There is no file {path}.", status=404)
-    with tempfile.TemporaryDirectory() as folder:
-        home.at(folder).make()
-        db.open(home.db)
-        shutil.copy(path, home.apps / path.name)
-        try: loader.load(path.stem)
-        finally: db.close()
-        plugin = plugins[path.stem]
-        return {"plugin": plugin.name, "apps": {name: {n: f.kind for n, f in app.fields.items()}
-            for name, app in plugin.apps.items()},
-            "pipelines": {name: list(made.steps) for name, made in plugin.pipelines.items()},
-            "routes": sorted({r.path for r in plugin.web.router.routes})}
+    try:
+        source = path.read_text()
+        others = {p.stem: p.read_text() for p in home.apps.glob("[!.]*.py") if p.stem != path.stem}
+    except UnicodeDecodeError as e: raise Problem(f"A file cannot be read: {e}.", fix="Save it as UTF-8 text.") from e
+    report = examine(path.stem, source, others)
+    if report.problems: raise Problem(report.problems[0], fix="\n".join(report.problems[1:]) or "Mend it, and check again.")
+    return {"plugin": path.stem} | report.made | asdict(report) if as_json else report.text()
 
 
 @verb("doctor")
@@ -327,18 +301,14 @@ def doctor_verb() -> list[dict]:
 @verb("onefile > sololith.py")
 def onefile_verb() -> str:
     "The whole framework as one file: this file, if it is that; else joined from the chapters."
-    here = Path(sys.modules["sololith"].__file__ or "")
-    if here.name != "__init__.py": return here.read_text()
-    for script in (here.parent / "scripts/onefile.py", here.parents[1] / "scripts/onefile.py"):
-        if script.exists(): return runpy.run_path(str(script))["join"](here.parent)
-    raise Problem("scripts/onefile.py is not installed.", fix="Use a wheel or a clone of Sololith.")
+    return whole_source()
 
 
-@verb("context | head")
-def context_verb() -> str:
-    "The framework and the workspace's plugins as one prompt."
-    return onefile_verb() + "".join(f"\n# ═══ apps/{p.name} (in the workspace)\n{p.read_text()}"
-        for p in sorted(home.apps.glob("*.py")))
+@verb("context --budget 32000 | head")
+def context_verb(*, budget: int = 0) -> str:
+    """The framework, the workspace's plugins and the API page as one prompt, with its token count. --budget N leaves out,
+    down to their docstrings, the built-in apps, then the chapters that a plugin has least to do with, until it fits."""
+    return context(budget)
 
 
 def shown(data: Any) -> str:
@@ -393,12 +363,13 @@ def arguments() -> argparse.ArgumentParser:
             elif p.name == "rest": sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
             else:
                 sub.add_argument(p.name, nargs="*" if hint == list[str] else None if needed else "?",
-                    choices=getattr(hint, "__args__", None) if p.name == "kind" else None, **given)
+                    choices=("crud", "pipeline") if p.name == "kind" else None, **given)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     "The command line; its exit status."
+    if fd := os.environ.pop("SOLOLITH_CHECK", ""): check_child(int(fd))  # the child of a check
     # Nix sets it for us; our children must not inherit it (a browser), but for the engine
     engine.library_path = os.environ.pop("LD_LIBRARY_PATH", "")
     argv = sys.argv[1:] if argv is None else argv

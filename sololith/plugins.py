@@ -20,6 +20,7 @@ from .events import broadcaster, changed
 from .fields import clip
 from .forms import Sent
 from .pipeline import describe, end_thread, in_thread
+from .store import db
 from .ui import broken_links, head
 
 SECONDS = 8          # that a plugin may take to load
@@ -121,8 +122,22 @@ class Loader:
 
     def versions(self, name: str) -> list[Path]: return sorted((home.apps / ".versions" / name).glob("*.py"))
 
+    def write(self, name: str, source: str | None, told: str = "") -> dict:
+        "Make a text a plugin's file (None: take the file away); the journal entry, whose undo takes that back."
+        check_name(name)
+        was, verb = text_of_plugin(name), "remove" if source is None else "install"
+        told = told or {"remove": f"removed {name}"}.get(verb, f"installed {name}" if was is None else f"changed {name}")
+        return db.change("plugins", None, dict(name=name, source=source, was=was, at=datetime.now().isoformat(" ",
+            "seconds")),
+            verb, told)
+
     def keep(self, name: str, source: str) -> None:
-        "Keep every text of a plugin that worked, numbered."
+        "Keep every text of a plugin that worked, numbered; one that was written by hand among its versions, too."
+        last = db.first("SELECT source FROM plugins WHERE name=? ORDER BY id DESC", [name])
+        if not last or last["source"] != source:
+            db.execute("INSERT INTO plugins (name, source, was, at) VALUES (?,?,?,?)", [name, source, last
+                and last["source"],
+                datetime.now().isoformat(" ", "seconds")])
         kept = self.versions(name)
         if kept and kept[-1].stem.endswith(digest(source)): return
         folder = home.apps / ".versions" / name
@@ -159,10 +174,37 @@ class Loader:
             try: facts = path.stat()
             except OSError: self.files[path.stem] = (0, 0)
             else: self.files[path.stem] = (facts.st_ctime_ns, facts.st_ino)
-        return sorted(n for n in before.keys() | self.files.keys() if before.get(n) != self.files.get(n))
+        gone = {n for n, p in plugins.items() if p.path and n not in self.files}  # it may have come and gone meanwhile
+        return sorted({n for n in before.keys() | self.files.keys() if before.get(n) != self.files.get(n)} | gone)
 
 
 loader = Loader()
+
+
+# ─── the files, through the journal ───
+
+db.openers.append(lambda: db.execute("CREATE TABLE IF NOT EXISTS plugins (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, "
+    "source TEXT, was TEXT, at TEXT)"))
+
+
+def text_of_plugin(name: str) -> str | None:
+    with contextlib.suppress(OSError, UnicodeDecodeError): return (home.apps / f"{name}.py").read_text()
+
+
+def follow_plugins(before: dict | None, after: dict | None) -> Any:
+    row = after or before or {}
+    now, new = (row["was"], row["source"]) if after else (row["source"], row["was"])
+    path = home.apps / f"{row['name']}.py"
+    if text_of_plugin(row["name"]) != now:
+        raise Problem(f"{path.name} has changed since.", fix="See its versions on the page Plugins.", status=409)
+    def put(source: str | None) -> None:
+        if source is None: return path.unlink(missing_ok=True)
+        with replacing(path) as part: part.write_text(source)
+    put(new)
+    return lambda: put(now)
+
+
+db.followers["plugins"] = follow_plugins
 
 
 def mount() -> None:
@@ -253,19 +295,25 @@ def broken_cards() -> list[FT]:
     return [Div(H2(f"{p.path and p.path.name} has a problem"), P(p.error),
         P("Its last good version is live meanwhile.") if p.name in plugins else None,
         Details(Summary("Traceback"), Pre(p.description), id=f"trace-{p.name}") if p.description else None,
-        Button("Load it again", cls="quiet", hx_post="/plugins/load", hx_vals=json.dumps({"name": p.name}),
-            hx_swap="none"), cls="card bad", role="alert") for p in loader.broken.values()]
+        Div(Button("Fix it with the model", hx_post=f"/plugins/{clip(p.name)}", hx_vals='{"act": "fix"}', hx_swap="none"),
+            Button("Load it again", cls="quiet", hx_post="/plugins/load", hx_vals=json.dumps({"name": p.name}),
+            hx_swap="none"),
+            A("Versions", href=f"/plugins/{clip(p.name)}", role="button", cls="quiet"), cls="row"), cls="card bad",
+        role="alert")
+        for p in loader.broken.values()]
 
 
 @rt("/plugins", methods=["GET"])
 async def plugins_get(req: Request):
-    cards = [Div(H2(p.name), P(p.description, cls="muted") if p.description else None,
+    cards = [Div(H2(A(p.name, href=f"/plugins/{p.name}")), P(p.description, cls="muted") if p.description else None,
         P(*[A(a.title, href=f"/{a.name}", cls="chip") for a in p.apps.values()]), Small(str(p.path), cls="muted"),
         cls="card") for p in plugins.values() if p.path]
     example = Div(H2("Write an app" if cards else "No plugins yet"),
         P("Save this as ", Code(f"{home.apps}/recipes.py"), ": the app is there at once, in every open page."),
         Pre(EXAMPLE), cls="card")
-    return *head("Plugins"), Div(*broken_cards(), *cards, example, cls="stack", id="plugin-list", hx_get="/plugins",
+    return *head("Plugins", A("New app", href="/build?kind=app", role="button"), A("New pipeline",
+        href="/build?kind=pipeline",
+        role="button", cls="quiet")), Div(*broken_cards(), *cards, example, cls="stack", id="plugin-list", hx_get="/plugins",
         hx_select="#plugin-list", hx_trigger=changed("plugins"), hx_swap="morph:outerHTML")
 
 

@@ -40,6 +40,7 @@ class Tool:
     is_usual: bool = True        # the model is told of it from the start, if of its owner at all
     rehearses: bool = False      # all it does is to change records: it can be tried out in a transaction
     tell: Callable[[Any], str] | None = None   # its value as text
+    seconds: float = TOOL_SECONDS
 
     def signature(self) -> str:
         "The tool in a line: tasks_add(title, due?: date, priority?: low|normal|high)"
@@ -145,16 +146,31 @@ async def use(made: Tool, args: Any, why: str, who: str = "model") -> Done:
     actor.set(who)
     cause.set(why)
     try:
-        async with asyncio.timeout(TOOL_SECONDS):
+        async with asyncio.timeout(made.seconds):
             with plainly_failing(made.name):
                 values = await run_in_threadpool(made.typed, args)
                 found = await made.work(**values) if inspect.iscoroutinefunction(made.work) else await run_in_threadpool(
                     lambda: made.work(**values))
                 if inspect.isawaitable(found): found = await found
     except TimeoutError:
-        raise Problem(f"{made.name} took longer than {TOOL_SECONDS} seconds.", fix="See the journal.") from None
+        raise Problem(f"{made.name} took longer than {made.seconds:g} seconds.", fix="See the journal.") from None
     entries = entries_of(why)
     return Done(found, told(made, found, entries), entries)
+
+
+def use_tool(name: str, given: Any) -> Any:
+    """Call a tool from a step, with a record (a dict, or its first argument) or with each of several, which is one entry in
+    the journal: what it gives, else what it was given. Columns that it has no argument for are left out. Raises Problem."""
+    made, plain = tool_called(name), lambda text: re.sub(r"\W|_", "", str(text).lower()).removeprefix("is")
+    if isinstance(given, list | tuple):
+        if not made.rehearses or not given: return [use_tool(name, one) for one in given]
+        with db.group(made.owner or name, "update", f"{name.replace('_', ' ')}: {len(given):,}"):
+            return [use_tool(name, one) for one in given]
+    args = given if isinstance(given, dict) else {next(iter(made.fields), ""): given}
+    args = {n: value for column, value in args.items() for n in made.fields if plain(n) == plain(column)}
+    found = made.work(**made.typed(args))
+    if inspect.isawaitable(found): found = asyncio.run(found)  # a step has a thread of its own
+    return args if found is None else found
 
 
 @contextlib.contextmanager

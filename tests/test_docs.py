@@ -7,7 +7,7 @@ from helpers import ROOT, cli
 
 import sololith
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "AGENTS.md", ROOT / "llms.txt", ROOT / ".cursorrules", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = [pytest.param(block, id=f"{page.stem}-{n}") for page in PAGES
             for n, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))]
 API = (ROOT / "docs/api.md").read_text()
@@ -18,7 +18,8 @@ PUBLIC = set("""Text Markdown Email Url File Json Tags Range Pattern Help fields
     icon show markdown changed entry_item difference all_apps save_upload file_link home Workspace broadcaster
     SSEBroadcaster on_message profiles tasks notes Profile Task Note Field Choices pipeline Pipeline each progress Progress
     Run start_run artifact rows_of csv_of all_pipelines Ask ask current_model Provider Chunk remember recall slash Slash begin_turn
-    note outside_servers tool Tool all_tools tool_called use Done rehearse take_back""".split())
+    note outside_servers tool Tool all_tools tool_called use use_tool Done rehearse take_back read_file fetch source_of spec_of
+    patched examine Report context find_source API""".split())
 
 
 @pytest.mark.parametrize("source", EXAMPLES)
@@ -69,3 +70,22 @@ def test_links_between_documents_lead_somewhere():
 def test_the_readme_shows_the_ten_lines_that_the_pages_show():
     shown = re.search(r"```python\n(.*?)```", Path(ROOT / "README.md").read_text(), re.S)
     assert shown and shown[1].strip() == sololith.EXAMPLE.strip()
+
+
+def test_assistants_are_told_of_verbs_targets_and_names_that_exist():
+    verbs = set(re.findall(r"^    (\w+) ", cli("--help").stdout, re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in (ROOT / "AGENTS.md", ROOT / "llms.txt", ROOT / ".cursorrules"):
+        text = page.read_text()
+        told = set(re.findall(r"`sololith (\w+)", text))
+        assert told and told <= verbs, f"{page.name} tells of {told - verbs}."
+        assert set(re.findall(r"`make (\w+)`", text)) <= targets
+        calls = {n for code in re.findall(r"`([^`\n]+)`", text) for n in re.findall(r"(?<![.\w])@?([a-zA-Z_]\w+)\(", code)}
+        assert not (gone := {n for n in calls if not hasattr(sololith, n) and n not in ("open", "plants", "fetch")}), f"{page.name} names {gone}."
+
+
+def test_the_api_that_the_model_is_given_runs(tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(sololith.API)
+    done = cli("check", str(file))
+    assert done.returncode == 0, done.stderr

@@ -74,12 +74,12 @@ def save(server: Server, name: str, source: str | bytes) -> float:
 
 def cards(server: Server) -> dict[str, str]:
     "The red cards: the file's name, and all that the card says."
-    found = re.findall(r'<div[^>]*class="card bad"[^>]*>(.*?)</button></div>', server.get("/plugins").text, re.S)
+    found = re.findall(r'<div[^>]*class="card bad"[^>]*>(.*?)Versions</a></div></div>', server.get("/plugins").text, re.S)
     texts = [html.unescape(re.sub(r"<[^>]+>", "\n", card)) for card in found]
     return {text.partition(" has a problem")[0].strip(): text for text in texts}
 
 
-def plugin_names(server: Server) -> list[str]: return re.findall(r'<div class="card"><h2>(\w+)</h2>', server.get("/plugins").text)
+def plugin_names(server: Server) -> list[str]: return re.findall(r'<div class="card"><h2><a[^>]*>(\w+)</a></h2>', server.get("/plugins").text)
 
 
 def card(server: Server, file: str, holds: str = "", limit: float = 10) -> str:
@@ -226,7 +226,7 @@ def test_a_plugin_sees_the_names_that_the_chapters_give(here):
     save(here, "every", f'"Every."\nfrom sololith import *\n\n@dataclass\nclass Every:\n    title: str\n{fields}\n\nevery = crud(Every)\n')
     wait_for(lambda: "every" in plugin_names(here) or cards(here))
     assert cards(here) == {}
-    address = re.search(r'<h2>every</h2>.*?href="(/\w+)"', here.get("/plugins").text, re.S)[1]
+    address = re.search(r'<h2><a[^>]*>every</a></h2>.*?href="(/\w+)"', here.get("/plugins").text, re.S)[1]
     assert here.get(f"{address}/new").status == 200
 
 

@@ -45,12 +45,6 @@ def kind_of(texts):
     return "str", 0
 
 
-def field_name(column):
-    name = "_".join(re.findall(r"[a-z0-9]+", column.lower()))[:40] or "column"
-    name = name if name[0].isalpha() else f"no_{name}"
-    return f"{name}_" if name in TAKEN else name
-
-
 @csv_clean.step(name="table")
 def csv_table(file: File):
     "Which table? A CSV file with a line of names on top, or a JSON list of objects."
@@ -131,16 +125,16 @@ def csv_result(clean, columns, into: Annotated[str, Choices(csv_places)] = "file
     "Where shall it go?"
     if not clean: raise Problem("No row is left.", fix="Revise what is mended.")
     if is_new := into == "new":
-        into = field_name(name)
+        into = identifier(name)
         kinds = {c["column"]: c["type"] for c in columns}
         types = {n: "text" if any(len(r[n]) > 200 for r in clean) else f"{kinds[n]}?"
             if kind_of([r[n] for r in clean]) == (kinds[n], 0)
             and (kinds[n] != "str" or not all(r[n] for r in clean)) else "str" for n in clean[0]}
-        new_verb("crud", into, [f"{field_name(n)}:{kind}" for n, kind in types.items()])
+        new_verb("crud", into, [f"{identifier(n)}:{kind}" for n, kind in types.items()])
         loader.load(into)
     if into != "file":
         app = all_apps()[into]
-        mapping = {n: f for n in clean[0] for f in app.fields if squeezed(f) in (squeezed(n), squeezed(field_name(n)))}
+        mapping = {n: f for n in clean[0] for f in app.fields if squeezed(f) in (squeezed(n), squeezed(identifier(n)))}
         good, bad = app.checked_rows(list(enumerate(clean, 1)), mapping)
         if bad or not mapping:
             if is_new: (home.apps / f"{into}.py").unlink()
@@ -149,4 +143,4 @@ def csv_result(clean, columns, into: Annotated[str, Choices(csv_places)] = "file
                 fix="Revise what is mended, or choose another place.")
         app.import_rows(good)
         print(f"{len(good):,} rows are in {app.title} now: /{app.name}. One Undo takes them back.")
-    return artifact(f"{field_name(name)}.csv", "".join(csv_of(rows_of(clean))))
+    return artifact(f"{identifier(name)}.csv", "".join(csv_of(rows_of(clean))))

@@ -1,0 +1,1205 @@
+"""The builder: apps and pipelines out of plain words, or a form, as plugin files that a person reads and installs.
+
+    spec = {"kind": "app", "name": "plants", "record": "Plant", "about": "What grows here.",
+            "fields": [{"name": "name", "type": "str"}, {"name": "light", "type": "choice", "choices": ["low", "high"]}]}
+    source = source_of(spec)          # the plugin's file, the same for the same spec
+    spec_of(source)                   # and back, from a file that a person has touched since
+    patched(source, spec)             # the file with what differs put right, and every other line as it was
+
+A model, which may be a small one, fills in a spec, which is a flat JSON object; the file is written from it by rule. What
+a spec cannot say (the work of a step, a repair) it writes as code: whole functions, or search and replace. Whatever comes
+of it is a proposal: it is checked (check.py), shown with its difference and all that it can reach, and becomes a file when
+the person clicks Install, bound to the very text that was shown. Every installed text is in the journal, under `plugins`,
+so that Undo takes an installation back, as it does everything else.
+"""
+import ast, asyncio, builtins, contextlib, difflib, json, keyword, re, textwrap, unicodedata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from starlette.concurrency import run_in_threadpool
+from .acting import is_about
+from .base import *
+from .chat import begin_turn, check_click, on_card, on_request, show_conversation
+from .check import ALLOWED, Report, columns_in, examine, visible
+from .crud import BaseApp, read_rows, text_of
+from .events import broadcaster, changed
+from .fields import clip, field_of, number, value_of
+from .forms import Sent, link_button, open_inside
+from .models import current_model, no_model
+from .plugins import NAME, check_name, digest, firsts, loader, text_of_plugin
+from .source import API, context
+from .store import cause, db, dumps, plural
+from .tools import tool
+from .ui import head, styles, toast
+
+# What a field may be: what it is in Python, and its default.
+TYPES = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
+    markdown='Markdown = ""', json="Json = None", tags="Tags = field(default_factory=list)",
+    **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
+SAID = dict(str="line of text", text="long text", int="whole number", float="number", decimal="amount", bool="yes or no",
+    choice="one of choices", datetime="date and time", url="web address", json="JSON")
+KINDS_OF_STEP = {"ask": "asks for something", "file": "reads a file: a table (CSV, JSON) as records, else its text",
+    "fetch": "reads a web page", "model": "has the model write something, by the instruction",
+    "tool": "calls a tool, with each record that comes", "code": "works on what came, in Python"}
+TAKEN = {"id": "number", "field": "area", "str": "text_", "int": "count", "float": "amount", "bool": "is_so", "date": "day",
+    "datetime": "at", "time": "at", "type": "kind", "position": "position_", "record": "record_", "self": "self_"}
+HIDDEN_BY = {*dir(builtins), "fetch", "read_file", "use_tool", "ask", "pipeline", "crud", "progress"}  # no names for steps
+MOST_FIELDS, CODE_TRIES, LARGE_WINDOW = 24, 3, 100_000  # the last in tokens
+
+
+# ─── spec → file ───
+
+def identifier(text: Any, taken: Iterable[str] = ()) -> str:
+    "A name for a field or step, as near to a text as can be, and not one of those taken."
+    plain = unicodedata.normalize("NFKD", str(text).replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
+    name = "_".join(re.findall(r"[a-z0-9]+", plain))[:40].strip("_") or "value"
+    name = name if name[0].isalpha() else f"no_{name}"
+    name = TAKEN.get(name, f"{name}_" if keyword.iskeyword(name) else name)
+    while name in taken: name += "_"
+    return name
+
+
+def records_known() -> dict[str, Any]:
+    "The record classes that a field may point to, by name, with the plugin that has each."
+    return {app.record.__name__: plugin for plugin in plugins.values() for app in plugin.apps.values()}
+
+
+def hint_of(field: Mapping) -> tuple[str, str]:
+    "A field's type as Python says it, and its default; empty where it must be given. Raises Problem for no such type."
+    kind, choices = str(field.get("type") or "str"), [str(c) for c in field.get("choices") or () if str(c).strip()]
+    bare, records = kind.removesuffix("?").lower(), {n.lower(): n for n in records_known()}
+    if choices or kind == "choice":
+        choices = list(dict.fromkeys(choices)) or ["yes", "no"]
+        hint, default = f"Literal[{', '.join(map(doc, choices))}]", doc(choices[0])
+    elif kind.endswith("?") and bare in ("str", "int", "float", "bool"): hint, default = f"{bare} | None", "None"
+    elif found := TYPES.get(bare): hint, default = found.split(" = ")
+    elif bare in records: hint, default = f"{records[bare]} | None", "None"
+    elif field.get("hint"): hint, default = field["hint"], ""
+    else:
+        raise Problem(f"{clip(kind)} is not a type of field.",
+            fix=f"{did_you_mean(kind, [*TYPES, *records])} Or give choices: low|high.")
+    given = str(field.get("default") or "").strip()
+    if field.get("is_required"): default, hint = "", hint.removesuffix(" | None")
+    elif field.get("default_text"): default = field["default_text"]
+    elif given and given in choices: default = doc(given)
+    elif given and not choices: default = default_of(bare, given)
+    if about := str(field.get("help") or "").strip(): hint = f"Annotated[{hint}, Help({doc(about)})]"
+    return hint, default
+
+
+def default_of(kind: str, given: str) -> str:
+    "A default as Python says it. Raises Problem for what is none of that type."
+    if kind in ("str", "text", "markdown", "url", "email", "file"): return doc(given)
+    if kind == "bool": return str(given.lower() in ("true", "yes", "1", "on"))
+    if kind in ("int", "float") and given.lower().strip("+-") in ("nan", "inf", "infinity"): given = "an odd number"
+    hint = {"int": int, "float": float, "decimal": Decimal, "date": date, "datetime": datetime, "time": time}.get(kind)
+    if not hint: raise Problem(f"A plan can have no default for {kind}.", fix="Leave it empty, or edit the code.")
+    value = value_of(field_of("The default", hint), given)
+    return repr(value) if kind in ("int", "float") else f"Decimal({doc(str(value))})" if kind == "decimal" \
+        else f"{kind}.fromisoformat({doc(value.isoformat())})"
+
+
+def field_line(field: Mapping, is_late: bool = False) -> str:
+    "A field as a line of a record class. `is_late`: it must be given, and stands below one that need not be."
+    hint, default = hint_of(field)
+    if is_late and not default: default = "field(kw_only=True)"
+    return f"{field['name']}: {hint}" + f" = {default}" * bool(default)
+
+
+def cleaned_fields(found: Any, taken: set[str], known: Mapping[str, Mapping] = {}, is_once: bool = False) -> list[dict]:
+    """Fields that can be written: those that are known by their names and say the same stay as they are. `is_once`: one that
+    comes again is left out. Raises Problem."""
+    kept, said = list[dict](), set[str]()
+    for f in [f for f in found or () if isinstance(f, Mapping) and str(f.get("name") or "").strip()]:
+        name = str(f["name"])
+        if is_once and name in said: continue
+        said.add(name)
+        one = dict(f) | {"name": name if name in known else identifier(name, taken)}
+        if name not in known or different(known[name], f):
+            if one.get("type") == "choice" and not one.get("choices"): one["type"] = "str"
+            if one.get("choices") and one.get("type") not in (None, "", "choice"): one.pop("choices")
+            if name in known and one.get("default") != known[name].get("default"): one.pop("default_text", None)
+            hint_of(one)
+        taken.add(one["name"])
+        kept.append(one)
+    return kept
+
+
+def cleaned(spec: Mapping, was: Mapping = {}) -> dict:
+    """A spec that can be written: names that are names, each once, what must be given first. What `was` there and says the
+    same stays as it is. Raises Problem."""
+    name, seen = was.get("name") or identifier(spec.get("name")), set[str]()
+    known = {p["name"]: p for p in was.get("fields", was.get("steps", ()))}
+    about = clip(str(spec.get("about") or "").strip().rstrip("."), 200) or name.replace("_", " ").capitalize()
+    made = {"kind": "pipeline" if spec.get("kind") == "pipeline" else "app", "name": name, "about": about}
+    if made["kind"] == "app":
+        record = "".join(w[:1].upper() + w[1:] for w in re.findall(r"[A-Za-z0-9]+", str(spec.get("record") or "")))
+        is_name = record and record[0].isalpha() and not keyword.iskeyword(record)
+        found = cleaned_fields(spec.get("fields"), seen, known, not known)[:max(MOST_FIELDS, len(known) + 8)]
+        if not known:
+            found = found or [{"name": "title", "type": "str", "is_required": True}]
+            first = next((f for f in found if (f.get("type") or "str") == "str" and not f.get("choices")), None)
+            if first and not any(f.get("is_required") for f in found): first["is_required"] = True
+            found.sort(key=lambda f: not f.get("is_required"))
+        return made | {"record": was.get("record") or (record if is_name else singular(name)), "fields": found}
+    steps = []
+    for step in [s for s in spec.get("steps") or () if isinstance(s, Mapping)][:max(MOST_FIELDS, len(known) + 8)]:
+        old = known.get(str(step.get("name")))
+        one: dict[str, Any]
+        if old and not different(old, step): one = dict(old)
+        else:
+            kind = step.get("kind") if step.get("kind") in KINDS_OF_STEP else "ask" if step.get("asked") else "code"
+            one = {"name": old["name"] if old else identifier(step.get("name"), seen | {name, *HIDDEN_BY}), "kind": kind,
+                "instruction": str(step.get("instruction") or "").strip()}
+            asked = cleaned_fields(step.get("asked"), seen | {one["name"]} - ({one["name"]} if old else set()),
+                {f["name"]: f for f in old.get("asked", ())} if old else {}) if kind in ("ask", "model", "code") else []
+            if kind == "ask" and not asked: asked = [{"name": identifier(one["name"] + "_", seen), "type": "str"}]
+            if asked: one["asked"] = asked
+            if kind == "tool":
+                one["tool"] = str(step.get("tool") or "")
+                if one["tool"] not in all_tools():
+                    raise Problem(f"There is no tool {clip(one['tool'])}.", fix=did_you_mean(one["tool"], all_tools()))
+        seen.add(one["name"])
+        steps.append(one)
+    if not steps: raise Problem("The pipeline has no steps.", fix="Say what is to be done, one thing after the other.")
+    return made | {"steps": steps}
+
+
+def singular(name: str) -> str:
+    one = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"(?<!mov|ook|ser)ies$", "y",
+        name)))
+    return "".join(map(str.capitalize, one.split("_")))
+
+
+def imports_for(fields: Iterable[Mapping], source: str = "") -> list[str]:
+    "The lines that bring the record classes of other plugins, which fields point to."
+    known, wanted = records_known(), {str(f.get("type") or "").lower() for f in fields}
+    lines = [f"from sololith_apps.{p.name} import {n}" for n, p in known.items() if n.lower() in wanted and p.path]
+    return [line for line in lines if line not in source and f"class {line.split()[-1]}" not in source]
+
+
+def title_line(name: str, about: str) -> str:
+    title = name.replace("_", " ").capitalize()
+    if about.lower().startswith(title.lower()): return f"{about}."
+    is_word = about[1:2].islower() or about[1:2] == " "
+    return f"{title}: {about[:1].lower() if is_word else about[:1]}{about[1:]}."
+
+
+def source_of(spec: Mapping) -> str:
+    "The plugin's file for a spec. Raises Problem for a spec that makes no sense."
+    spec = cleaned(spec)
+    title = spec["name"].replace("_", " ").capitalize()
+    asked = spec.get("fields") or [f for s in spec["steps"] for f in s.get("asked", ())]
+    top = "\n".join([doc(title_line(spec["name"], spec["about"])), "from sololith import *", *imports_for(asked)]) + "\n"
+    if spec["kind"] == "app":
+        called = "" if plural(spec["record"]) == spec["name"] else f', "{spec["name"]}"'
+        lines = "".join(f"    {field_line(f)}\n" for f in spec["fields"])
+        return (f'{top}\n\n@dataclass\nclass {spec["record"]}:\n    {doc(f"One of your {title.lower()}.")}\n{lines}\n\n'
+            f'{spec["name"]} = crud({spec["record"]}{called})\n')
+    made = f'{top}\n{spec["name"]} = pipeline({doc(title)})\n'
+    for n, step in enumerate(spec["steps"]): made += "\n\n" + step_text(spec["name"], step, piped_to(spec["steps"], n))
+    return made
+
+
+def piped_to(steps: list[dict], at: int) -> list[str]:
+    "The steps whose values a step takes up: the one before it; of those that ask, all that stand there together."
+    before, found = steps[:at], list[str]()
+    while before and before[-1]["kind"] == "ask": found.insert(0, before.pop()["name"])
+    return [*found, *(s["name"] for s in before[-1:])]
+
+
+def doc(text: str) -> str: return json.dumps(text, ensure_ascii=False)
+
+
+def step_text(owner: str, step: Mapping, piped: list[str]) -> str:
+    "A step's function, by its kind. `piped`: the steps whose values it takes up, the nearest last."
+    asked, names = [field_line(f) for f in step.get("asked", ())], [f["name"] for f in step.get("asked", ())]
+    about = step["instruction"] or {"ask": "Give {}.", "file": "Which file?", "fetch": "Which page?"}.get(step["kind"],
+        "{}.").format(step["name"].replace("_", " "))
+    before, is_async = piped[-1] if piped else "", ""
+    result = before or "None"
+    match step["kind"]:
+        case "ask":
+            piped = []
+            result = names[0] if len(names) == 1 else f"dict({', '.join(f'{n}={n}' for n in names)})"
+        case "file": piped, asked, result = [], ["file: File"], "read_file(file)"
+        case "fetch" if before: piped, result = [before], f"fetch({before})"
+        case "fetch": asked, result = ["url: Url"], "fetch(url)"
+        case "tool": piped, result = piped[-1:], f'use_tool("{step["tool"]}", {before or "{}"})'
+        case "model":
+            asked, is_async = [*asked, "ask: Ask"], "async "
+            plain = f"{about} Use what stands above, and leave no blanks." if piped or names else about
+            parts = [*(f"{n}: {{{n}}}" for n in [*piped, *names]), doc(plain)[1:-1].replace("{", "{{").replace("}", "}}")]
+            result = 'await ask(f"' + "\\n\\n".join(parts) + '")'
+    given = ", ".join([*piped, *sorted(asked, key=lambda p: " = " in p)])
+    returns = " -> Markdown" if step["kind"] == "model" else ""
+    return f'@{owner}.step\n{is_async}def {step["name"]}({given}){returns}:\n    {doc(about)}\n    return {result}\n'
+
+
+# ─── file → spec ───
+
+def record_class(tree: ast.Module) -> ast.ClassDef | None:
+    return next((n for n in tree.body if isinstance(n, ast.ClassDef) and any("dataclass" in ast.unparse(d)
+        for d in n.decorator_list)), None)
+
+
+def step_functions(tree: ast.Module) -> list[Any]:
+    return [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and any(re.search(r"\.step\b",
+        ast.unparse(d)) for d in n.decorator_list)]
+
+
+def about_in(tree: ast.Module) -> str:
+    return re.sub(r"^[\w ]{1,40}: ", "", (ast.get_docstring(tree) or "").partition("\n")[0]).rstrip(".")
+
+
+def spec_of(source: str) -> dict | None:
+    """What a plugin's file says, as a spec; None where it has neither a record class nor steps. A type that a spec has no
+    word for is kept as it is written, in `hint`."""
+    tree = ast.parse(source)
+    if made := record_class(tree):
+        called = next((ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
+            for t in n.targets if any(isinstance(a, ast.Name) and a.id == made.name for a in n.value.args)),
+            plural(made.name))
+        return dict(kind="app", name=called, record=made.name, about=about_in(tree), fields=[field_from(n.target.id,
+            n.annotation, n.value) for n in made.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)])
+    steps: list[dict] = []
+    for f in step_functions(tree):
+        body, names = ast.unparse(f.body[-1]), {s["name"] for s in steps}
+        asked = [field_from(a.arg, a.annotation, d) for a, d in arguments_of(f) if a.annotation and a.arg not in names
+            and ast.unparse(a.annotation) not in ("Ask", "Progress", "Run", "Browser")]
+        used = re.search(r"use_tool\(['\"](\w+)", body)
+        signs = {"tool": used, "file": "read_file(" in body, "fetch": "fetch(" in body, "model": "ask(" in body,
+            "ask": asked and len(asked) == len(f.args.args) and body != "return None"
+                and re.fullmatch(r"return (\w+|dict\(.*\)|\w+\.strip\(\))", body)}
+        kind = next((k for k, is_it in signs.items() if is_it), "code")
+        steps.append(dict(name=f.name, kind=kind, instruction=ast.get_docstring(f) or "") | ({"tool": used[1]} if used
+            else {}) | ({"asked": asked} if asked and kind in ("ask", "model", "code") else {}))
+    owner = next((ast.unparse(n.targets[0]) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
+        and ast.unparse(n.value.func) == "pipeline"), "")
+    return dict(kind="pipeline", name=owner, about=about_in(tree), steps=steps) if steps and owner else None
+
+
+def arguments_of(function: Any) -> list[tuple[ast.arg, ast.expr | None]]:
+    "The parameters of a function, each with its default."
+    args = function.args.args
+    return list(zip(args, [None] * (len(args) - len(function.args.defaults)) + function.args.defaults, strict=True))
+
+
+def field_from(name: str, hint: ast.expr | None, value: ast.expr | None) -> dict:
+    "A field of a spec, out of an annotation and a default."
+    found: dict[str, Any] = {"name": name}
+    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value) == "Annotated" and isinstance(hint.slice, ast.Tuple):
+        first, *marks = hint.slice.elts
+        if len(marks) == 1 and isinstance(marks[0], ast.Call) and ast.unparse(marks[0].func) == "Help":
+            with contextlib.suppress(ValueError): found["help"] = ast.literal_eval(marks[0].args[0])
+            hint = first
+    text = ast.unparse(hint) if hint else "str"
+    bare, default = text.removesuffix(" | None"), ast.unparse(value) if value else ""
+    items = (hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]) if isinstance(hint,
+        ast.Subscript) else []
+    choices = [getattr(i, "value", None) for i in items] if bare.startswith("Literal[") and bare == text else []
+    if choices and all(type(c) is str for c in choices): found |= {"type": "choice", "choices": choices}
+    elif bare.lower() in TYPES or bare in records_known():
+        is_short = bare in ("str", "int", "float", "bool") and bare != text
+        found["type"] = (bare.lower() if bare.lower() in TYPES else bare) + "?" * is_short
+    else: found |= {"type": "other", "hint": text} | ({"default_text": default} if default else {})
+    if found["type"] == "other": return found | ({"is_required": True} if value is None else {})
+    if value is None or default == "field(kw_only=True)": found["is_required"] = True
+    elif default not in ("None", "''", "0", "0.0", "False", hint_of(found)[1]):
+        plain = value.args[0] if isinstance(value, ast.Call) and len(value.args) == 1 and not value.keywords else value
+        try: said = str(ast.literal_eval(plain))  # type: ignore[arg-type]
+        except ValueError: found["default_text"] = default
+        else:
+            found["default"] = said
+            with contextlib.suppress(Problem): said = hint_of(found)[1]
+            if ast.unparse(ast.parse(said or "0", mode="eval")) != default: found["default_text"] = default
+    elif default != ast.unparse(ast.parse(hint_of(found)[1] or "0", mode="eval")): found["default_text"] = default
+    return found
+
+
+# ─── changing a file, and nothing else in it ───
+
+Edit = tuple[int, int, list[str]]   # from a line to a line (from 0, the last not included), and what stands there then
+
+
+def patched(source: str, spec: Mapping) -> str:
+    """A plugin's file with what differs from a spec put right: fields and steps added, changed and taken out, and what asks
+    and tells in a step. Every other line stays as it is. Raises Problem where the file is more than a spec can say."""
+    was = spec_of(source)
+    if not was or was["kind"] != spec.get("kind"):
+        raise Problem("This file is more than a spec can say.", fix="Say what is to be changed, or edit the file.")
+    spec, lines, tree = cleaned(spec, was) | {"about": spec.get("about")}, source.split("\n"), ast.parse(source)
+    edits = edits_of_record(record_class(tree), was, spec, lines) if spec["kind"] == "app" else edits_of_steps(
+        {f.name: f for f in step_functions(tree)}, was, spec, lines)
+    top: Any = tree.body[0]
+    if spec["about"] and spec["about"].rstrip(".") != was["about"] and top.lineno == top.end_lineno \
+            and ast.get_docstring(tree):
+        edits.append((top.lineno - 1, top.lineno, [doc(title_line(was["name"], spec["about"].rstrip(".")))]))
+    steps: Any = spec.get("steps", ())
+    parts: list[Any] = spec.get("fields") or [f for s in steps for f in s.get("asked", ())]
+    more = imports_for(parts, source)
+    at = next((n.lineno for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "sololith"), 0)
+    if more and at: edits.append((at, at, more))
+    for start, stop, put in sorted(edits, key=lambda e: e[:2], reverse=True): lines[start:stop] = put
+    return "\n".join(lines)
+
+
+def edits_of_record(owner: Any, was: Mapping, spec: Mapping, lines: list[str]) -> list[Edit]:
+    places = {n.target.id: (n.lineno - 1, n.end_lineno) for n in owner.body if isinstance(n, ast.AnnAssign)}
+    old, new = {f["name"]: f for f in was["fields"]}, {f["name"]: f for f in spec["fields"]}
+    first_line = lines[owner.body[0].lineno - 1]
+    indent = first_line[:len(first_line) - len(first_line.lstrip())]
+    end = max([b for _, b in places.values()], default=owner.body[-1].end_lineno)
+    kept = [f for n, f in new.items() if n in old]
+    order = sorted(kept, key=lambda f: places[f["name"]]) + [f for n, f in new.items() if n not in old]
+    edits, added, is_late = [(*places[n], list[str]()) for n in old if n not in new], list[str](), False
+    for f in order:  # as they stand in the file: what must be given, below what need not, says so
+        line = indent + field_line(f, is_late)
+        is_same = f["name"] in old and not different(old[f["name"]], f) and (not is_late or not f.get("is_required")
+            or "kw_only" in lines[places[f["name"]][0]])
+        if f["name"] not in old: added.append(line)
+        elif not is_same: edits.append((*places[f["name"]], [line]))
+        is_late = is_late or not f.get("is_required")
+    return [*edits, *([(end, end, added)] if added else [])]
+
+
+def edits_of_steps(functions: Mapping[str, Any], was: Mapping, spec: Mapping, lines: list[str]) -> list[Edit]:
+    old, new = {s["name"]: s for s in was["steps"]}, {s["name"]: s for s in spec["steps"]}
+    order, edits, texts = [*new], list[Edit](), dict[int, list[str]]()
+    place = {n: (f.decorator_list[0].lineno - 1, f.end_lineno) for n, f in functions.items()}
+    piped = {n: piped_to(spec["steps"], i) for i, n in enumerate(order)}
+    before_of = lambda names, n: names[i - 1] if (i := names.index(n)) else ""
+    for n, step in new.items():
+        if n not in old: continue
+        text, function = lines[slice(*place[n])], functions[n]
+        if old[n]["kind"] != step["kind"] or old[n].get("tool") != step.get("tool"):
+            text = step_text(was["name"], step, piped[n]).rstrip().split("\n")
+        else:
+            came, comes = before_of([*old], n), before_of(order, n)
+            if came != comes and came and comes: text = renamed(text, function, came, comes)
+            if old[n]["instruction"] != step["instruction"]:
+                for braces in (lambda s: s, lambda s: s.replace("{", "{{").replace("}", "}}")):  # the docstring, the prompt
+                    was_told, told = (braces(doc(s["instruction"])[1:-1]) for s in (old[n], step))
+                    text = [line.replace(was_told, told) for line in text]
+            if different({"asked": old[n].get("asked", [])}, {"asked": step.get("asked", [])}):
+                text = with_asked(text, function, old[n].get("asked", []), step.get("asked", []))
+        if text != lines[slice(*place[n])]: edits.append((*place[n], text))
+    for n in order:
+        if n in old: continue
+        at = next((place[m][1] for m in reversed(order[:order.index(n)]) if m in old), min(a for a, _ in place.values()))
+        texts.setdefault(at, []).extend(["", "", *step_text(was["name"], new[n], piped[n]).rstrip().split("\n")])
+    edits += [(at, at, text) for at, text in texts.items()]
+    for n in old.keys() - new.keys():
+        start, stop = place[n]
+        while start and not lines[start - 1].strip(): start -= 1
+        edits.append((start, stop, []))
+    return edits
+
+
+def renamed(text: list[str], function: Any, came: str, comes: str) -> list[str]:
+    "The lines of a step's function where another step comes before it now: it takes up that one's value."
+    first, names = function.decorator_list[0].lineno, [a.arg for a in function.args.args]
+    told = function.body[0] if ast.get_docstring(function) else None
+    is_told = lambda n: told and told.lineno - first <= n <= told.end_lineno - first and told.lineno != function.lineno
+    text = [line if is_told(n) else re.sub(rf"\b{came}\b", comes, line) for n, line in enumerate(text)]
+    if comes in names and came in names:  # it took up both
+        text[function.lineno - first] = re.sub(rf"\b{comes}, (?=.*\b{comes}\b)", "", text[function.lineno - first], count=1)
+    return text
+
+
+def with_asked(text: list[str], function: Any, was: list[dict], now: list[dict]) -> list[str]:
+    "The lines of a step's function with other fields asked for."
+    first, names, here = function.decorator_list[0].lineno, {f["name"] for f in was}, ast.parse("\n".join(text)).body[-1]
+    kept = [ast.unparse(a) + (f" = {ast.unparse(d)}" if d else "") for a, d in arguments_of(here) if a.arg not in names]
+    given = ", ".join(sorted([*kept, *map(field_line, now)], key=lambda p: " = " in p))
+    top, end = function.lineno - first, function.body[0].lineno - first
+    returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+    rest = text[end:] if end > top else [f"    {line}" for b in function.body for line in ast.unparse(b).split("\n")]
+    return [*text[:top],
+        f"{'async ' * isinstance(function, ast.AsyncFunctionDef)}def {function.name}({given}){returns}:", *rest]
+
+
+def different(a: Mapping, b: Mapping) -> bool:
+    "Whether two fields or steps of specs say different things."
+    plain = lambda f: {n: [plain(x) for x in v] if n == "asked" else v for n, v in f.items() if v not in (None, "", [],
+        False) and n != "default_text"} if isinstance(f, Mapping) else f
+    return plain(a) != plain(b)
+
+
+# ─── words → spec ───
+
+NAME_RULE = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,30}$"}
+FIELD_RULE = {"type": "object", "required": ["name", "type"], "additionalProperties": False,
+    "properties": {"name": NAME_RULE,
+    "type": {"enum": [*TYPES, "choice"]}, "choices": {"type": "array", "items": {"type": "string"}, "maxItems": 12}}}
+SYSTEM_APP = """You design small apps for one person's own computer. An app is a list of records of one kind. Answer with \
+one JSON object: name (plural, lower case), record (one of them, CamelCase), about (a short sentence) and fields.
+A field has a short name (lower case, words joined by _) and a type: str (a line), text (long), markdown, int, float, \
+decimal (money), bool (yes or no; its name begins with is_), date, datetime, time, email, url, file, tags (several words), \
+choice (one of its choices).
+Take every field that the person names, in that order, and no others. Only if none is named, think of four to six. The \
+first field is what a record is called. When words such as "or" or "/" list what a field may be, it is a choice."""
+EXAMPLES_APP = [("an app for my books: title, author, pages, when I finished it, a rating from 1 to 5, and whether I own it",
+    {"name": "books", "record": "Book", "about": "What I read", "fields": [{"name": "title", "type": "str"},
+    {"name": "author", "type": "str"}, {"name": "pages", "type": "int"}, {"name": "finished", "type": "date"},
+    {"name": "rating", "type": "int"}, {"name": "is_owned", "type": "bool"}]}),
+    ("I want to keep track of what I lend to people", {"name": "loans", "record": "Loan",
+    "about": "What I lent, and to whom",
+    "fields": [{"name": "thing", "type": "str"}, {"name": "person", "type": "str"}, {"name": "lent_on", "type": "date"},
+    {"name": "is_back", "type": "bool"}, {"name": "notes", "type": "text"}]}),
+    ("a tracker for bike repairs with bike, cost, garage web site, urgency (low, normal or high) and a description",
+    {"name": "bike_repairs", "record": "BikeRepair", "about": "Repairs of my bikes", "fields": [{"name": "bike",
+    "type": "str"},
+    {"name": "cost", "type": "decimal"}, {"name": "website", "type": "url"}, {"name": "urgency", "type": "choice",
+    "choices": ["low", "normal", "high"]}, {"name": "description", "type": "text"}]})]
+SYSTEM_PIPELINE = """You design small pipelines for one person's own computer: work in steps, one after the other. Answer \
+with one JSON object: name (lower case, words joined by _), about (a short sentence) and steps.
+A step has a name (a noun: what it gives, lower case), a kind and an instruction (one sentence). Each step takes up what \
+the step before gave. Kinds:
+- ask: the person fills in fields, under asked (name and type: str, text, int, float, bool, date, url, choice)
+- file: reads a file: a table of CSV or JSON as records, else its text
+- fetch: reads a web page
+- model: a language model writes something, by the instruction
+- tool: calls a tool for each record that came; its name is under tool
+- code: anything else that is reckoned, filtered, sorted or counted
+Take the steps that the person names, in that order, and no others.
+Tools: """
+EXAMPLES_PIPELINE = [("a pipeline that asks for a topic and a tone (formal or casual) and has the model write a short poem",
+    {"name": "poem", "about": "A short poem about a topic", "steps": [{"name": "topic", "kind": "ask", "instruction":
+    "What is the poem about, and how shall it sound?", "asked": [{"name": "subject", "type": "str"}, {"name": "tone", "type":
+    "choice", "choices": ["formal", "casual"]}]}, {"name": "verses", "kind": "model", "instruction":
+    "Write a short poem about this."}]}),
+    ("read a CSV of my expenses, keep those over 100 and add up the amounts", {"name": "large_expenses", "about":
+    "The large ones among my expenses", "steps": [{"name": "rows", "kind": "file", "instruction": "Which file of expenses?"},
+    {"name": "large", "kind": "code", "instruction": "Keep the rows whose amount is over 100."}, {"name": "total", "kind":
+    "code", "instruction": "Add up the amounts."}]}),
+    ("asks for a length in miles and converts it to kilometres", {"name": "kilometres", "about": "Miles in kilometres",
+    "steps":
+    [{"name": "miles", "kind": "ask", "instruction": "How long is it?", "asked": [{"name": "length", "type": "float"}]},
+    {"name":
+    "kilometres", "kind": "code", "instruction": "Multiply the length by 1.609."}]}),
+    ("import tasks from a file", {"name": "task_import", "about": "Tasks out of a file", "steps": [{"name": "rows", "kind":
+    "file", "instruction": "Which file of tasks?"}, {"name": "added", "kind": "tool",
+    "instruction": "Add each row as a task.", "tool": "tasks_add"}]})]
+SYSTEM_CHANGE = """You change a small app or pipeline. Its fields, or steps, are given. Answer with one JSON object: what \
+to add, what to remove (names) and what to change (a field or step that is there, as it is to be). Do only what is asked."""
+
+
+def rule_for(kind: str) -> dict:
+    "The JSON Schema that a spec of an app or a pipeline is held to."
+    tools = [n for n, t in all_tools().items() if t.kind == "add" or not t.owner and not t.reads]
+    asked = {"type": "array", "items": FIELD_RULE, "minItems": 1, "maxItems": 8}
+    step = lambda kinds, **more: {"type": "object", "additionalProperties": False, "properties": {"name": NAME_RULE, "kind":
+        {"enum": kinds}, "instruction": {"type": "string", "maxLength": 200}, **more},
+        "required": ["name", "kind", "instruction", *more]}
+    steps = {"anyOf": [step(["file", "fetch", "model", "code"]), step(["ask"], asked=asked), step(["tool"],
+        tool={"enum": tools})]}
+    parts, many = (FIELD_RULE, "fields") if kind == "app" else (steps, "steps")
+    about = {"about": {"type": "string", "maxLength": 120}}
+    record = {"record": {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,30}$"}} if kind == "app" else {}
+    properties = {"name": NAME_RULE, **record, **about, many: {"type": "array", "items": parts, "minItems": 1,
+        "maxItems": 16 if kind == "app" else 10}}
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def change_rule(spec: Mapping) -> dict:
+    "The JSON Schema that a change of a spec is held to."
+    many = "fields" if spec["kind"] == "app" else "steps"
+    part = rule_for(spec["kind"])["properties"][many]["items"]
+    names = {"enum": [p["name"] for p in spec[many]]}
+    required = {"is_required": {"type": "boolean"}} if spec["kind"] == "app" else {}
+    one = lambda p: {**p, "properties": {**p["properties"], "name": names, **required}}
+    changed_ = one(part) if "anyOf" not in part else {"anyOf": [one(p) for p in part["anyOf"]]}
+    lists = {"add": part, "remove": names, "change": changed_}
+    return {"type": "object", "required": [*lists], "additionalProperties": False, "properties": {n: {"type": "array",
+        "items": item, "maxItems": 6} for n, item in lists.items()}}
+
+
+async def asked_for(system: str, examples: Iterable[tuple[str, Any]], what: str, rule: dict, limit: int = 900) -> dict:
+    "What the model answers in the form of a rule. Raises Problem where there is no model, or no whole answer."
+    if not (model := await current_model()): raise no_model()
+    messages = [{"role": "system", "content": system}]
+    for said, answer in [*examples, (what, None)]:
+        messages.append({"role": "user", "content": said})
+        if answer is not None: messages.append({"role": "assistant", "content": dumps(answer)})
+    text = "".join([c.text async for c in model.stream(messages, rule, limit, "builder")])
+    import fastjsonschema  # 20 ms
+    with contextlib.suppress(ValueError, RecursionError): return fastjsonschema.validate(rule, json.loads(text))
+    raise Problem("The model gave no whole plan.", fix="Say it again, in other words, or fill in the form.")
+
+
+async def spec_for(what: str) -> dict:
+    "The spec of a new app or pipeline, by what is said of it."
+    kind = "pipeline" if PIPELINE_SAID.search(what) and not re.search(r"\bapp\b", what, re.I) else "app"
+    if kind == "app": return await asked_for(SYSTEM_APP, EXAMPLES_APP, what, rule_for(kind)) | {"kind": kind}
+    tools = ", ".join(n for n, t in all_tools().items() if t.kind == "add")
+    return await asked_for(SYSTEM_PIPELINE + tools, EXAMPLES_PIPELINE, what, rule_for(kind)) | {"kind": kind}
+
+
+async def changed_spec(spec: dict, what: str) -> dict:
+    "A spec with what is said of it done."
+    many = "fields" if spec["kind"] == "app" else "steps"
+    shown = {p["name"]: {n: v for n, v in p.items() if n in ("type", "choices", "kind", "instruction", "asked", "tool")}
+        for p in spec[many]}
+    examples = EXAMPLES_CHANGE if spec["kind"] == "app" else EXAMPLES_CHANGE_STEPS
+    found = await asked_for(SYSTEM_CHANGE, examples, f"{spec['name']}: {dumps(shown)}\n{what}", change_rule(spec))
+    return with_change(spec, found, many)
+
+
+EXAMPLES_CHANGE = [('books: {"title":{"type":"str"},"rating":{"type":"int"}}\nadd a column for the publisher',
+    {"add": [{"name": "publisher", "type": "str"}], "remove": [], "change": []}),
+    ('loans: {"thing":{"type":"str"},"state":{"type":"choice","choices":["lent","back"]},"notes":{"type":"text"}}\n'
+    "I do not need the notes, and the state may be lost, too", {"add": [], "remove": ["notes"], "change": [{"name": "state",
+    "type": "choice", "choices": ["lent", "back", "lost"]}]}),
+    ('wines: {"name":{"type":"str"},"year":{"type":"str"}}\n'
+    "the year should be a number, and I want to say whether we drank it",
+    {"add": [{"name": "is_drunk", "type": "bool"}], "remove": [], "change": [{"name": "year", "type": "int"}]}),
+    ('guests: {"name":{"type":"str"},"table":{"type":"int"}}\nthe table must be filled in', {"add": [], "remove": [],
+    "change": [{"name": "table", "type": "int", "is_required": True}]})]
+POEM = ('poem: {"topic":{"kind":"ask","instruction":"About what?","asked":[{"name":"subject","type":"str"}]},'
+    '"verses":{"kind":"model","instruction":"Write a poem about this."}}\n')
+EXAMPLES_CHANGE_STEPS = [(POEM + 'translate it into German at the end',
+    {"add": [{"name": "german", "kind": "model", "instruction": "Translate this into German."}], "remove": [],
+    "change": []}), (POEM + 'the poem should be funny',
+    {"add": [], "remove": [], "change": [{"name": "verses", "kind": "model",
+    "instruction": "Write a funny poem about this."}]})]
+
+
+def with_change(spec: dict, found: Mapping, many: str = "fields") -> dict:
+    "A spec with parts added, removed and changed."
+    changes = {p["name"]: p for p in found.get("change", ())}
+    gone = set(found.get("remove", ())) - changes.keys() - {p["name"] for p in found.get("add", ())}
+    parts = [p | changes.get(p["name"], {}) for p in spec[many] if p["name"] not in gone]
+    for p in parts:
+        if p.get("type") != "choice": p.pop("choices", None)
+    taken = {q["name"] for q in parts}
+    more = [p | {"name": identifier(p["name"], taken)} for p in found.get("add", ()) if many == "steps" or p["name"] not
+        in taken]
+    return spec | {many: [*parts, *more]}
+
+
+# ─── code ───
+
+def read_file(file: str) -> Any:
+    "A file in files/: of a table (CSV, JSON) its records, as dicts of texts; of anything else its text."
+    with open(open_inside(home.files, file), "rb") as found: data = found.read()
+    if b"\\0" in data[:8000]: raise Problem(f"{clip(file)} is no text.", fix="Choose a text, a CSV file or the like.")
+    is_table = Path(file).suffix.lower() in (".csv", ".tsv", ".json")
+    return [row for _, row in read_rows(data)[1]] if is_table else text_of(data)
+
+
+def fetch(url: str) -> str:
+    "The readable text of a web page."
+    import httpx2
+    from bs4 import BeautifulSoup
+    answer = httpx2.get(str(url), follow_redirects=True, timeout=20,
+        headers={"User-Agent": "Sololith (a person's own fetch)"})
+    answer.raise_for_status()
+    soup = BeautifulSoup(answer.text, "html.parser")
+    for tag in soup(["script", "style", "nav", "header", "footer"]): tag.decompose()
+    return re.sub(r"\\n\\s*\\n+", "\\n\\n", soup.get_text("\\n")).strip()
+
+
+COUNTED = re.compile(r"(?:count|sum|add up|total|average|multiply|calculate|reckon|work out|how many|zähl|summ|addier)",
+    re.I)
+
+
+async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -> str:
+    "A pipeline's file with the work of a step written by the model: the best of some tries, else the file as it was."
+    tree = ast.parse(source)
+    function = next(f for f in step_functions(tree) if f.name == step)
+    first, head_ = function.decorator_list[0].lineno - 1, ast.get_source_segment(source, function) or ""
+    top, about = head_[:head_.index(":\n") + 1], ast.get_docstring(function) or ""
+    ask = (f"{API}\nThis is the file:\n```python\n{source}```\nThe person said: {what}\nWrite the function {step}: "
+        f"{about} It begins with `{top}`." + " It returns a number." * bool(COUNTED.match(about))
+        + " Values out of a CSV file are texts. Answer with the "
+        "function only.")
+    messages = [{"role": "system", "content": "You write short, plain Python."}, {"role": "user", "content": ask}]
+    for n in range(CODE_TRIES):
+        seen(f"Writing the step {step}" + f", try {n + 1}" * bool(n))
+        text = await written(messages, 400)
+        try: new = with_function(source, step, first, function.end_lineno, text)
+        except Problem as e: problem = str(e)
+        else:
+            report = await run_in_threadpool(checked, "", new)
+            strange = [c for c in columns_in(text) if c.lower()[:4] not in f"{what} {top}".lower()]
+            if ast.unparse(ast.parse(new)) == ast.unparse(tree): problem = "It gives back what came: do the work."
+            elif not report.problems and (not strange or n == CODE_TRIES - 1): return new
+            else: problem = " ".join(report.problems[:2]) or f"Nobody spoke of {strange[0]}: take the person's words."
+        messages += [{"role": "assistant", "content": text}, {"role": "user",
+            "content": f"That fails: {problem} Write it anew."}]
+    return source
+
+
+def with_function(source: str, name: str, first: int, end: int, text: str) -> str:
+    "A file with the lines of a step's function replaced by what a model wrote. Raises Problem for what is no such function."
+    found = re.search(r"```(?:python)?\n(.*?)```", text, re.S)
+    code = textwrap.dedent(found[1] if found else text).strip()
+    try: functions = [n for n in ast.parse(code).body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    except SyntaxError as e: raise Problem(f"line {e.lineno}: {e.msg}.") from None
+    wanted = next((f for f in functions if f.name == name), None)
+    if not wanted: raise Problem(f"There is no function {name} in it.")
+    lines = source.split("\n")
+    decorator, old = lines[first], ast.get_docstring(next(f for f in step_functions(ast.parse(source)) if f.name == name))
+    wanted.decorator_list = []
+    if not ast.get_docstring(wanted): wanted.body.insert(0, ast.Expr(ast.Constant(old)))
+    helpers = [ast.unparse(f) for f in functions if f is not wanted and f.name not in source]
+    own = ast.get_source_segment(code, wanted) if ast.get_docstring(wanted) and wanted.lineno else None
+    body = own if own and '"' in own.split("\n")[1] else ast.unparse(ast.fix_missing_locations(wanted))
+    return "\n".join([*lines[:first], *("\n\n".join([*helpers, ""]).split("\n") if helpers else []), decorator,
+        *body.split("\n"), *lines[end:]])
+
+
+EDIT_RULE = {"type": "object", "required": ["edits"], "additionalProperties": False,
+    "properties": {"edits": {"type": "array",
+    "minItems": 1, "maxItems": 6, "items": {"type": "object", "required": ["search", "replace"],
+    "additionalProperties": False, "properties": {"search": {"type": "string"}, "replace": {"type": "string"}}}}}}
+
+
+async def mended(source: str, problem: str, what: str, name: str, seen: Callable[[str], Any]) -> str:
+    """A plugin's file with an error mended, or a wish fulfilled: a name that is spelt wrong by us, all else by the model,
+    which names lines, and what is to stand in their place. The best of some tries. Raises Problem where none works."""
+    best, tries = source, list[str]()
+    report = await run_in_threadpool(checked, name, source)
+    worst = far_from_working(source, report) if problem else (3, 0)
+    for wrong, right in re.findall(r"(\w+) is not defined\.(?: Did you mean (\w+)\?)?", " ".join(report.problems)):
+        if wrong in ALLOWED: best = best.replace("from sololith import *\n", f"from sololith import *\nimport {wrong}\n", 1)
+        elif right: best = re.sub(rf"\b{wrong}\b", right, best)
+    if "mutable default" in problem: best = re.sub(r"(?m)^(\s+\w+: .*)= \[\]$", r"\1= field(default_factory=list)", best)
+    for n in range(CODE_TRIES + 1):
+        if n or best != source:
+            report = await run_in_threadpool(checked, name, best)
+            if not report.problems: return best
+        problem = " ".join(report.problems[:2]) or problem
+        if n == CODE_TRIES: break
+        seen(f"Mending {name}.py" + f", try {n + 1}" * bool(n))
+        lines, at = best.split("\n"), number((re.search(r"line (\d+)", problem) or [0, 0])[1])
+        near = lines[max(0, at - 3):at + 2] if at and not n else lines
+        rule = json.loads(json.dumps(EDIT_RULE))
+        if len(lines) <= 150:
+            rule["properties"]["edits"]["items"]["properties"]["search"] = {"enum": list(dict.fromkeys(filter(str.strip,
+                near)))}
+        ask = (f"{await page_for()}\nThis is {name}.py:\n```python\n{best}```\n"
+            + (f"It has a problem: {problem}\n" * bool(problem))
+            + (f"The line is: {lines[at - 1].strip()}\n" if 0 < at <= len(lines) else "") + f"What to do: {what}\n"
+            + "".join(f"This did not help: {t}\n" for t in tries)
+            + "Answer with edits: each has a whole line of the file under "
+            "search, and what is to stand in its place under replace (empty: nothing). Change as little as can be.")
+        try: found = await asked_for("You mend Python files with few, small edits, as JSON.", EXAMPLES_EDIT, ask, rule, 700)
+        except Problem as e:
+            if e.status == 409: raise  # there is no model
+            continue
+        new = edited(best, found["edits"])
+        now = far_from_working(new, await run_in_threadpool(checked, name, new))
+        if new != best and now < worst: best, worst = new, now
+        else: tries.append(dumps(found["edits"])[:400])
+    raise Problem(f"The model could not mend it: {clip(problem, 200)}",
+        fix="Say more exactly what is to be done, or edit the file.")
+
+
+def far_from_working(source: str, report: Report) -> tuple[int, int]:
+    "How far a text is from a plugin that works: is it Python, does it load, how many problems are there."
+    try: ast.parse(source)
+    except SyntaxError: return 2, 1
+    return int(not report.done), len(report.problems)
+
+
+async def page_for() -> str:
+    "What a model is told of how a plugin is written; one with a large window is told the chapters themselves, too."
+    model = await current_model()
+    return context(model.context // 2) if model and model.context > LARGE_WINDOW else API
+
+
+EXAMPLES_EDIT = [("```python\n'Books.'\nfrom sololith import *\n\n@dataclass\nclass Book:\n    'A book.'\n    title: str\n"
+    "    pages: integer = 0\n\nbooks = crud(Book)\n```\nIt has a problem: line 8: integer is not defined.\nWhat to do: mend "
+    "it",     {"edits": [{"search": "    pages: integer = 0", "replace": "    pages: int = 0"}]})]
+
+
+def edited(source: str, edits: Iterable[Mapping]) -> str:
+    "A text after search and replace: what is searched for has to be there once, or it is left alone."
+    for e in edits:
+        search, replace_ = str(e.get("search", "")), str(e.get("replace", ""))
+        if not search.strip() or source.count(search) < 1: continue
+        at = [m.start() for m in re.finditer(rf"(?m)^{re.escape(search)}$", source)] or [m.start() for m in re.finditer(
+            re.escape(search), source)]
+        if len(at) != 1: continue
+        source = source[:at[0]] + replace_ + source[at[0] + len(search):]
+    return source
+
+
+async def written(messages: list[dict], limit: int) -> str:
+    if not (model := await current_model()): raise no_model()
+    return "".join([c.text async for c in model.stream(messages, None, limit, "builder")])
+
+
+def checked(name: str, source: str) -> Report:
+    "A check of a plugin's text, beside the plugins that are live."
+    name = name or (spec_of(source) or {}).get("name", "plugin")
+    live = plugins.get(name)
+    others = {n: p.source for n, p in plugins.items() if p.path and n != name}
+    return examine(name, source, others, live.source if live and live.path else "")
+
+
+# ─── proposals ───
+
+db.openers.append(lambda: db.execute("""CREATE TABLE IF NOT EXISTS proposals (id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at TEXT NOT NULL, plugin TEXT NOT NULL, wish TEXT NOT NULL, why TEXT NOT NULL, base TEXT, source TEXT NOT NULL DEFAULT '',
+  report TEXT, status TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', entry INTEGER)"""))
+db.openers.append(lambda:
+    db.execute("UPDATE proposals SET status='failed', note='It was interrupted.' WHERE status='working'"))
+
+
+def proposal(key: int) -> dict:
+    found = db.first("SELECT * FROM proposals WHERE id=?", [key])
+    if not found: raise Problem(f"There is no proposal {key}.", status=404)
+    return found | {"report": Report(**json.loads(found["report"])) if found["report"] else Report()}
+
+
+def note_proposal(key: int, **values: Any) -> None:
+    columns = ",".join(f"{n}=?" for n in values)
+    db.execute(f"UPDATE proposals SET {columns} WHERE id=?", [*values.values(), key])
+    broadcaster.publish({"apps": [f"proposal-{key}"]})
+
+
+def new_proposal(plugin: str, wish: str, base: str | None, **values: Any) -> int:
+    row = dict(at=datetime.now().isoformat(" ", "seconds"), plugin=plugin, wish=wish, why=cause.get(), base=base,
+        status="working") | values
+    with db.transaction():
+        db.execute("UPDATE proposals SET status='replaced' WHERE plugin=? AND status IN ('ready', 'refused')", [plugin])
+        return db.add("proposals", row)
+
+
+def proposed(key: int, name: str, source: str, notes: Iterable[str] = ()) -> Report:
+    "Check a text, and have the proposal wait for the person with it."
+    report = checked(name, source)
+    report.notes += notes
+    if name in firsts_of_system(): report.problems.insert(0, f"/{name} is Sololith's own: choose another name.")
+    note_proposal(key, plugin=name, source=source, report=dumps(asdict(report)), status="refused" if report.problems
+        else "ready", note="")
+    return report
+
+
+def firsts_of_system() -> set[str]: return firsts(system) | set(system.apps) | set(system.pipelines)
+
+
+def hash_of_proposal(p:
+        Mapping) -> str: return digest(f"{p['id']} {p['plugin']} {p['base']}\0{p['source']}") + digest(p["source"])
+
+
+def install(key: int, given: str) -> dict:
+    """Make the file of a proposal what was shown; its journal entry. Raises Problem (409) where the proposal, or the file
+    that it changes, is not what it was when it was shown."""
+    with db.transaction():
+        p = proposal(key)
+        if p["status"] != "ready" or hash_of_proposal(p) != given:
+            raise Problem("This is not what was shown.", fix="Look at it again.", status=409)
+        if text_of_plugin(p["plugin"]) != p["base"]:
+            raise Problem(f"{p['plugin']}.py has changed since.", fix="Have it made again, or check it again.", status=409)
+        if p["why"]: cause.set(p["why"])
+        entry = loader.write(p["plugin"], p["source"])
+        note_proposal(key, status="installed", entry=entry["id"])
+    loader.attempt(p["plugin"])
+    return entry
+
+
+# ─── the tool, and what a person says instead ───
+
+A_NEW = r"(?:me |us |mir |uns )?(?:a|an|another|one|eine?n?|my own)\b(?P<gap>[^.:;,\n]{0,40}?)\b"
+NEW_SAID = re.compile(r"\W*(?:a )?new (?:app|pipeline|tracker)\b", re.I)
+# what is noted down is no wish, whatever it says
+NOTED = re.compile(r"\W*(?:please |bitte )?(?:remind|remember|note|(?:add|make|create|write|new|put)\b[^:,]{0,12}?\b(?:task"
+    r"|note|todo|reminder))\b", re.I)
+MAKE_SAID = re.compile(r"(?:\b|')(?:make|build|create|write|design|generate|need|want|set up|would like|d like|erstell\w*|"
+    r"bau\w*|mach\w*|schreib\w*|brauche|möchte|will)\s+" + A_NEW
+    + r"(?:app|application|tracker|pipeline|workflow|database|log ?book|datenbank|anwendung)\b", re.I)
+PIPELINE_SAID = re.compile(r"\b(?:pipeline|workflow|steps|schritte)\b", re.I)
+PARTS = r"(?:column|field|spalte|feld|step|schritt|property|attribute|dropdown|choice|option)s?"
+CHANGE_SAID = re.compile(r"\b(?:add|insert|remove|drop|delete|rename|change|make|turn|give|take|füg\w*|entfern\w*|"
+    rf"änder\w*|lösch\w*)\b.*\b{PARTS}\b|\b{PARTS}\b.*\b(?:should|shall|must|as a|soll\w*)\b", re.I | re.S)
+ALSO_SAID = re.compile(r"\b(?:can|may|could|should|kann|darf|soll) (?:also|auch)\b|\b(?:may|can|could|should) be\b.*"
+    r"\btoo\b", re.I)
+AGAIN_SAID = re.compile(r"^\W*(?:please |and |also |now |bitte |und )*(?:add|also|include|track|remove|drop|without|leave "
+    r"out|make|change|rename|it should|i also|füg\w*|ohne|entfern\w*)\b", re.I)
+FIX_SAID = re.compile(r"\b(?:fix|repair|mend|repariere?\w*|behebe?)\b", re.I)
+
+
+ASKS_SO = re.compile(r"\W*(?:(?:please|can|could|would|you|u|hey|hi|hello|ok|i|we|bitte|kannst|könntest|du|mir|ich)\W+)*",
+    re.I)
+
+
+def build_request(text: str, path: list[dict], is_talk: bool = False) -> dict | None:
+    "The call of the tool build that a message asks for: a new app or pipeline, a change of one, or a repair."
+    def call(plugin: str = "") -> dict:
+        return {"tool": "build", "args": {"what": text} | ({"plugin": plugin} if plugin else {})}
+    asked: Any = ASKS_SO.match(text)
+    begun = MAKE_SAID.match(text, asked.end())
+    if is_talk and not begun or NOTED.match(text): return None
+    if NEW_SAID.match(text): return call()
+    own = [n for n, p in plugins.items() if p.path]
+    spoken = next((n for n in [*loader.broken, *own] if re.search(rf"\b{n.replace('_', '[ _]')}s?\b", text.lower())
+        or n in plugins and any(is_about(a, text) for a in [*plugins[n].apps, *plugins[n].pipelines])), "")
+    if FIX_SAID.search(text) and (spoken or len(loader.broken) == 1): return call(spoken or next(iter(loader.broken)))
+    if (found := MAKE_SAID.search(text)) and not any(is_about(a, found["gap"]) for a in ("tasks", "notes")): return call()
+    calls = [(m["id"], json.loads(m["content"])["tool"]) for m in path if m["role"] == "call"]
+    built = next((i for i, name in reversed(calls) if name == "build"), 0)
+    last = db.first("SELECT plugin, status FROM proposals WHERE why=? ORDER BY id DESC", [f"message {built}"])
+    waiting = last if last and calls[-1][0] == built else None
+    others = [a for a in [*all_apps(), *all_pipelines()] if is_about(a, text) and not (waiting and a == waiting["plugin"])]
+    name = spoken or ("" if others else last["plugin"] if last else own[0] if len(own) == 1 else "")
+    if CHANGE_SAID.search(text) and name: return call(name)
+    if ALSO_SAID.search(text) and name and (spoken or waiting): return call(name)
+    if waiting and AGAIN_SAID.search(text) and waiting["status"] in ("ready", "refused", "installed"):
+        name, is_there = waiting["plugin"], waiting["status"] == "installed"
+        if is_there and (others or is_about(name, text)): return None  # “add a fern to my plants” is about its records
+        if not others or re.match(r"\W*(?:without|leave out|also|track|include)\b", text, re.I): return call(name)
+    return None
+
+
+on_request.append(build_request)
+
+
+@tool(name="build", kind="build", reads=True, is_usual=False, seconds=420)
+async def build_tool(what: str, plugin: str | None = None) -> str:
+    "Make an app or a pipeline out of what is said of it, or change or mend a plugin. The person sees it, and installs it."
+    name = plugin or ""
+    waiting = db.first("SELECT * FROM proposals WHERE plugin=? AND status IN ('ready', 'refused') ORDER BY id DESC", [name])
+    base = text_of_plugin(name) if name else None
+    if name and base is None and not waiting:
+        raise Problem(f"There is no plugin {clip(name)}.", fix=did_you_mean(name, [n for n, p in plugins.items() if p.path]),
+            status=404)
+    now = waiting["source"] if waiting and waiting["base"] == base else base
+    key = new_proposal(name, what, base, note="Thinking of a plan …")
+    seen, undone = lambda text: note_proposal(key, note=f"{text} …"), list[str]()
+    try:
+        broken = loader.broken.get(name)
+        if now and (broken or FIX_SAID.search(what)):
+            problem = broken.error if broken else " ".join((await run_in_threadpool(checked, name, now)).problems[:2])
+            source = await mended(now, problem, what, name, seen)
+        elif now: source = await changed_source(now, what, name, seen)
+        else:
+            source = source_of(spec := cleaned(await spec_for(what)))
+            name = free_name(spec["name"])
+            if name != spec["name"]: source = source_of(spec | {"name": name})
+            for step in spec.get("steps", ()):
+                if step["kind"] != "code": continue
+                before, source = source, await coded(source, step["name"], what, seen)
+                if before == source: undone.append(f"the step {step['name']} does nothing yet: no try of the model worked.")
+        seen("Trying it out")
+        report = await run_in_threadpool(proposed, key, name, source, undone)
+    except BaseException as e:
+        note_proposal(key, status="failed", note=str(e) if isinstance(e, Problem) else "It was stopped.")
+        raise
+    if report.problems: return f"The plan for {name} does not work yet: {report.problems[0]}"
+    return f"{name} is ready, and was tried out. Look at it above, and click Install."
+
+
+async def changed_source(source: str, what: str, name: str, seen: Callable[[str], Any]) -> str:
+    "A plugin's file after a wish: by its spec where that says enough, else by edits."
+    if was := spec_of(source):
+        spec = await changed_spec(was, what)
+        if (new := patched(source, spec)) != source:
+            old = {s["name"] for s in was.get("steps", ())}
+            for step in (spec_of(new) or {}).get("steps", ()):
+                if step["kind"] == "code" and step["name"] not in old: new = await coded(new, step["name"], what, seen)
+            return new
+    return await mended(source, "", what, name, seen)
+
+
+def free_name(name: str) -> str:
+    "A name for a new plugin that is not taken."
+    taken = firsts_of_system() | {n for n, p in plugins.items() if p.path} | all_apps().keys() | all_pipelines().keys()
+    with contextlib.suppress(Problem):
+        check_name(name)
+        return next(n for n in (name, f"my_{name}"[:40], *(f"{name[:36]}_{i}" for i in range(2, 999))) if n not in taken)
+    return f"my_{name}"[:40]
+
+
+# ─── what is shown ───
+
+styles.append("""
+.proposal { display: grid; gap: .6rem; > * { margin: 0 } h3 { margin: .2rem 0 0; font-size: .9375rem }
+  .fields { overflow-x: auto; table { margin: 0; font-size: .8125rem } td { padding: .15rem .25rem .15rem 0; border: 0 }
+    th { padding: 0 .25rem .1rem 0; border: 0; color: var(--dim); font-weight: 450 }
+    :is(input, select) { margin: 0; padding: .25rem .4rem; height: auto; min-width: 6.5rem; font-size: .8125rem }
+    select { min-width: 8.2rem; padding-right: 1.8rem }
+    textarea { min-height: 2.2rem; margin: 0; padding: .3rem .4rem; font-size: .8125rem; field-sizing: content;
+      min-width: 14rem } }
+  form { display: grid; gap: .6rem; justify-items: start } form > * { margin: 0; max-width: 100% } .row { gap: .6rem }
+  label { display: flex; gap: .5rem; align-items: center; margin: 0 } label input { margin: 0 }
+  pre { max-height: 24rem; overflow: auto; font: .75rem/1.5 ui-monospace, monospace; white-space: pre }
+  ul { margin: 0; padding-left: 1.1rem; font-size: .8125rem }
+  pre :is(ins, del) { display: block; text-decoration: none; color: inherit;
+    background: color-mix(in srgb, var(--accent) 15%, transparent) }
+  pre del { background: color-mix(in srgb, var(--bad) 15%, transparent) }
+  textarea.code { font-family: ui-monospace, monospace; font-size: .75rem; min-height: 14rem; white-space: pre } }
+.call .proposal { padding-top: .3rem; :is(td, th):nth-child(n + 4) { display: none } }
+""")
+SHOWN_AS = {"ready": "waits for you", "refused": "does not work yet", "working": "at work", "installed": "installed",
+    "declined": "declined", "replaced": "replaced by a newer one", "failed": "did not work"}
+
+
+def diff_part(before: str | None, after: str | None) -> FT:
+    "The difference of two texts, line by line, with what cannot be seen made visible."
+    lines = list(difflib.unified_diff((before or "").splitlines(), (after or "").splitlines(), lineterm="", n=3))[2:]
+    tags = {"+": Ins, "-": Del}
+    return Pre(*[tags.get(line[:1], Span)(visible(line) + ("" if line[:1] in tags else "\n")) for line in lines]
+        or ["No difference."], tabindex="0")
+
+
+def proposal_part(p: Mapping) -> FT:
+    "A proposal: its plan as a form, what the check found, the difference, and the buttons."
+    report, key, is_open = p["report"], p["id"], p["status"] in ("ready", "refused")
+    button = lambda text, act, cls="quiet", **vals: Button(text, type="button", cls=cls, hx_post=f"/build/{key}",
+        hx_swap="none", hx_vals=json.dumps({"act": act, **vals}), hx_trigger="click throttle:600ms")
+    parts: list[Any] = [P(Strong(p["plugin"] or "A new plugin"), " ", Small(SHOWN_AS[p["status"]],
+        cls=f"chip is-{p['status']}"))]
+    if p["status"] == "working": parts.append(P(p["note"], cls="muted", aria_live="polite", aria_busy="true"))
+    if p["status"] == "failed" and p["note"]: parts.append(P(p["note"], cls="error"))
+    if report.problems: parts.append(Ul(*[Li(visible(problem), cls="error") for problem in report.problems]))
+    try: spec = spec_of(p["source"]) if p["source"] and is_open else None
+    except SyntaxError: spec = None
+    if spec: parts.append(Details(Summary("The plan"), spec_form(spec, f"/build/{key}", "Try it out"), open=True))
+    if report.done or report.notes:
+        parts.append(Details(Summary(f"What was tried ({len(report.done)}, {report.seconds:g} s)"), Ul(*[Li(what
+            + (f": {how}" if how else "")) for what, how in report.done], *[Li(n, cls="muted") for n in report.notes]),
+            open=bool(report.notes)))
+    if p["source"] and p["status"] in ("ready", "refused"):
+        parts.append(P("It ", ", ".join(report.reach) if report.reach else "reaches nothing but its own records", ".",
+            cls="muted"))
+    if p["source"] and p["source"] != p["base"]:
+        parts.append(Details(Summary("The difference" if p["base"] is not None else "The file"), diff_part(p["base"],
+            p["source"]), open=p["base"] is not None and is_open))
+    if is_open:
+        parts += [Details(Summary("Edit the code"), Form(Textarea(p["source"], name="source", cls="code", spellcheck="false",
+            aria_label="The code"), Hidden("code", name="act"), Button("Try it out", cls="quiet"), hx_post=f"/build/{key}",
+            hx_swap="none")),
+            Div(button("Install", "install", "", hash=hash_of_proposal(p)) if p["status"] == "ready" else None,
+                button("Discard", "decline"), cls="row")]
+    if p["status"] == "installed":
+        parts.append(P(*[link_button(f"Open {n.replace('_', ' ')}", f"/{n}", "") for n in report.made.get("new", ()) or [
+            *report.made.get("apps", ()), *report.made.get("pipelines", ())]], link_button("Versions",
+            f"/plugins/{p['plugin']}"), cls="row"))
+    return Div(*parts, id=f"proposal-{key}", cls="proposal", hx_get=f"/build/{key}/part", hx_swap="outerHTML",
+        hx_trigger=changed(f"proposal-{key}"))
+
+
+def spec_form(spec: Mapping, url: str, text: str) -> FT:
+    "A spec as a form: a row for each field, or step, and some empty ones."
+    is_app, records = spec["kind"] == "app", sorted(app.record.__name__ for app in all_apps().values()
+        if isinstance(app, BaseApp) and app.section == "apps")
+    options = lambda found, chosen: [Option(SAID.get(o, o), value=o, selected=o == chosen)
+        for o in dict.fromkeys([*found, chosen])]
+    if is_app:
+        heads = ("Name", "Type", "Choices", "Default", "Must be given", "Help")
+        def row(f: Mapping) -> FT:
+            return Tr(Td(Input(name="name", value=f.get("name", ""), aria_label="Name", placeholder="another field")),
+                Td(Select(*options([*TYPES, "choice", *records], f.get("type") or "str"), name="type", aria_label="Type")),
+                Td(Input(name="choices", value=" | ".join(map(str, f.get("choices", ()))), placeholder="low | high",
+                    aria_label="Choices")),
+                Td(Input(name="default", value=f.get("default", ""), aria_label="Default")),
+                Td(Select(*[Option(o, value=v, selected=v == ("yes" if f.get("is_required") else "")) for v, o in (("",
+                "no"), ("yes", "yes"))], name="required", aria_label="Must be given")),
+                Td(Input(name="help", value=f.get("help", ""), aria_label="Help")), Hidden(f.get("hint", ""), name="hint"),
+                Hidden(f.get("default_text", ""), name="default_text"))
+    else:
+        heads = ("Name", "Kind", "Instruction", "Asks for, or the tool")
+        def row(f: Mapping) -> FT:
+            asked = ", ".join(part_text(a) for a in f.get("asked", ())) or f.get("tool", "")
+            return Tr(Td(Input(name="name", value=f.get("name", ""), aria_label="Name", placeholder="another step")),
+                Td(Select(*[Option(k, value=k, title=told, selected=k == (f.get("kind") or "code")) for k, told in
+                    KINDS_OF_STEP.items()], name="type", aria_label="Kind")),
+                Td(Textarea(f.get("instruction", ""), name="help", aria_label="Instruction", rows=1)),
+                Td(Input(name="choices", value=asked, aria_label="Asks for", placeholder="size:int, tone:a|b")))
+    parts = spec["fields"] if is_app else spec["steps"]
+    return Form(Div(Label("Called ", Input(name="called", value=spec.get("name", ""), required=True, readonly=bool(parts) and
+            url != "/build")), Label("About ", Input(name="about", value=spec.get("about", ""))), cls="row"),
+        Hidden(spec["kind"], name="kind"), Hidden(spec.get("record", ""), name="record"), Hidden("spec", name="act"),
+        Div(Table(Thead(Tr(*[Th(h, scope="col") for h in heads])), Tbody(*map(row, [*parts, *[{}] * (2 if parts else 5)]))),
+            cls="fields"), Small("Empty a name to take it out.", cls="muted") if parts else None, Button(text, cls="quiet"),
+        hx_post=url, hx_swap="none")
+
+
+def part_text(f: Mapping) -> str:
+    "A field in short, as `sololith new` has it: size:int, tone:warm|cool."
+    kind = "|".join(map(str, f["choices"])) if f.get("choices") else f.get("type", "str")
+    return f"{f['name']}:{kind}" if kind != "str" else f["name"]
+
+
+def part_of(text: str) -> dict:
+    "The field that a short text means: FIELD, FIELD:TYPE, FIELD:a|b."
+    name, _, kind = text.strip().partition(":")
+    return {"name": name} | ({"type": "choice", "choices": kind.split("|")} if "|" in kind else {"type": kind or "str"})
+
+
+def spec_from(form: Any) -> dict:
+    "The spec that a sent form says."
+    lists = {n: form.getlist(n) for n in ("name", "type", "choices", "default", "required", "help", "hint", "default_text")}
+    rows = [{n: str(values[i]) if i < len(values) else "" for n, values in lists.items()} for i in range(len(lists["name"]))]
+    rows, spec = [r for r in rows if r["name"].strip()], dict(kind=str(form.get("kind")), name=str(form.get("called", "")),
+        record=str(form.get("record", "")), about=str(form.get("about", "")))
+    if spec["kind"] == "app":
+        return spec | {"fields": [{n: v for n, v in (r | {"choices": [c.strip() for c in re.split("[|]" if "|"
+            in r["choices"] else ",", r["choices"])
+            if c.strip()],
+            "is_required": r["required"] == "yes"}).items() if v not in ("", [], False) and n != "required"} for r in rows]}
+    return spec | {"steps": [dict(name=r["name"], kind=r["type"], instruction=r["help"]) | ({"tool": r["choices"].strip()}
+        if r["type"] == "tool" else {"asked": [part_of(c) for c in r["choices"].split(",")]} if r["choices"].strip() else {})
+        for r in rows]}
+
+
+def card_part(m: Mapping) -> Any:
+    "What stands on the card of a call of build: its proposal."
+    if json.loads(m["content"])["tool"] != "build": return None
+    found = db.first("SELECT id FROM proposals WHERE why=? ORDER BY id DESC", [f"message {m['id']}"])
+    return proposal_part(proposal(found["id"])) if found else None
+
+
+on_card.append(card_part)
+
+
+# ─── pages ───
+
+@rt("/build", methods=["GET"])
+async def build_get(req: Request):
+    "A new app or pipeline: by what is said of it, or by a form."
+    kind = "pipeline" if req.query_params.get("kind") == "pipeline" else "app"
+    said = Form(Textarea(name="what", rows=2, placeholder="plants: name, light (low or high), when I watered them"
+        if kind == "app"
+        else "read a CSV of plants, and add each of them to my plants", aria_label="What it is to be"), Hidden("say",
+        name="act"), Hidden(kind, name="kind"), Button("Make it"), hx_post="/build", hx_swap="none")
+    return *head(f"New {kind}", link_button(*(("A pipeline instead", "/build?kind=pipeline") if kind == "app" else (
+        "An app instead", "/build?kind=app")))), Div(Div(H2("Say what it is to be"), said if await current_model() else P(
+        "With a model you could say it in words. ", A("Get one", href="/models"), cls="muted"), cls="card"),
+        Div(H2("Or fill it in"), spec_form({"kind": kind, "fields": [], "steps": []}, "/build", "Go on"),
+        cls="card proposal"),
+        Div(H2("Or bring one"), Form(Input(type="file", name="file", accept=".py", aria_label="A plugin's file"),
+        Hidden("import",
+            name="act"), Button("Look at it", cls="quiet"), hx_post="/build", hx_encoding="multipart/form-data",
+            hx_swap="none"),
+            P("It is tried out where it can do no harm, and shown to you, before it is installed.", cls="muted"),
+            cls="card"), cls="stack")
+
+
+@rt("/build", methods=["POST"])
+async def build_post(form: Sent):
+    "Begin a proposal, and go to its page."
+    if form.get("act") == "say":
+        what = str(form.get("what", "")).strip()
+        if not what: raise Problem("Nothing is said.", fix="Say what it is to be.")
+        if not await current_model(): raise no_model()
+        kind = str(form.get("kind"))
+        before = db.one("SELECT max(id) FROM proposals") or 0
+        work = asyncio.create_task(build_tool(what if kind == "app" or PIPELINE_SAID.search(what)
+            else f"A pipeline: {what}"))
+        making.add(work)
+        work.add_done_callback(lambda t: (making.discard(t), t.cancelled() or t.exception()))
+        await asyncio.sleep(.05)
+        key = db.one("SELECT max(id) FROM proposals") or 0
+        if key == before: await work
+    elif form.get("act") == "import":
+        upload: Any = form.get("file")
+        if not getattr(upload, "filename", ""): raise Problem("No file was chosen.", fix="Choose a plugin's .py file.")
+        data = await upload.read(1 << 20)
+        try: source = data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError: raise Problem("This is no text.", fix="Choose a plugin's .py file.") from None
+        name = identifier(Path(upload.filename).stem)
+        key = new_proposal(name, f"imported {clip(upload.filename)}", text_of_plugin(name))
+        await run_in_threadpool(proposed, key, name, source)
+    else:
+        spec = cleaned(spec_from(form))
+        name = free_name(spec["name"])
+        key = new_proposal(name, "", None)
+        await run_in_threadpool(proposed, key, name, source_of(spec | {"name": name}))
+    return HtmxResponseHeaders(redirect=f"/build/{key}")
+
+
+making: set[asyncio.Task] = set()
+
+
+@rt("/build/{key:int}", methods=["GET"])
+async def proposal_get(key: int):
+    p = proposal(key)
+    said = P(f"“{clip(p['wish'], 300)}”", cls="muted") if p["wish"] else None
+    return *head(p["plugin"] or "A new plugin", link_button("Plugins", "/plugins")), Div(said, proposal_part(p), cls="card")
+
+
+@rt("/build/{key:int}/part", methods=["GET"])
+async def proposal_part_get(key: int): return proposal_part(proposal(key))
+
+
+@rt("/build/{key:int}", methods=["POST"])
+async def proposal_post(req: Request, key: int, form: Sent):
+    "Install a proposal, discard it, or put another plan or text in its place."
+    check_click(req)
+    p, act = proposal(key), str(form.get("act"))
+    if act == "install":
+        entry = await run_in_threadpool(install, key, str(form.get("hash", "")))
+        return toast(f"Installed {p['plugin']}", undo=entry["id"])
+    if p["status"] not in ("ready", "refused"): raise Problem("This does not wait for you any more.", status=409)
+    if act == "decline": note_proposal(key, status="declined")
+    elif act in ("spec", "code"):
+        if act == "code": source = str(form.get("source", "")).replace("\r\n", "\n")
+        else: source = patched(p["source"], spec_from(form))
+        report = await run_in_threadpool(proposed, key, p["plugin"], source)
+        return toast(report.problems[0], kind="bad") if report.problems else toast(f"Tried out {p['plugin']}: it works")
+    else: raise Problem(f"There is no {clip(act)} to do with a proposal.", status=404)
+    return Response(status_code=204)
+
+
+@rt("/plugins/{name}", methods=["GET"])
+async def plugin_get(name: str):
+    "A plugin: what it makes, every version with its difference, and what can be done with it."
+    rows = db.query("SELECT * FROM plugins WHERE name=? ORDER BY id DESC LIMIT 100", [name])
+    live, now = plugins.get(name), text_of_plugin(name)
+    if not rows and not (live and live.path): raise Problem(f"There is no plugin {clip(name)}.", status=404)
+    vals = lambda **more: json.dumps(more)
+    items = []
+    for row in rows:
+        entry = next(iter(db.entries("app='plugins' AND record_id=? AND verb != 'undo'", [row["id"]], 1)), None)
+        who = f"by {entry['actor']}" if entry else "by hand"
+        items.append(Li(Div(Strong(row["at"]), Small(who, cls="chip"), "removed" if row["source"] is None else "", A("why?",
+            href=f"/why/{entry['id']}") if entry and entry["cause"] else None, Span(cls="grow"), Button("Roll back to this",
+            cls="quiet", hx_post=f"/plugins/{name}", hx_vals=vals(act="back", version=row["id"]), hx_swap="none")
+            if row["source"] not in (None, now) else Small("is live", cls="muted") if row is rows[0] else None,
+            cls="row"), Details(Summary("The difference"), diff_part(row["was"], row["source"]))))
+    apps = [a for a in live.apps.values() if isinstance(a, BaseApp)] if live else []
+    actions = [link_button("Export", f"/plugins/{name}/export.py", download=True)] * (now is not None)
+    if now is not None: actions.append(Button("Remove", cls="quiet bad", hx_post=f"/plugins/{name}",
+            hx_vals=vals(act="remove"),
+        hx_confirm=f"Remove {name}? Its records stay, and come back with it.", hx_swap="none"))
+    return *head(name, *actions), Div(P(live.description if live else "It is not loaded.", cls="muted"),
+        P(*[A(f"Export the {a.title.lower()}", href=f"{a.url}/export.csv", download=True, cls="chip") for a in apps]),
+        Ul(*items, cls="versions stack"), id="plugin", hx_get=f"/plugins/{name}", hx_select="#plugin",
+        hx_trigger=changed("plugins"), hx_swap="morph:outerHTML", cls="proposal card")
+
+
+@rt("/plugins/{name}/export.py", methods=["GET"])
+async def plugin_export(name: str):
+    if not NAME.fullmatch(name) or (source := text_of_plugin(name)) is None: raise Problem("There is no such plugin.",
+            status=404)
+    return Response(source, media_type="text/x-python", headers={"content-disposition": f'attachment; filename="{name}.py"'})
+
+
+@rt("/plugins/{name}", methods=["POST"])
+async def plugin_post(req: Request, name: str, form: Sent):
+    "Roll a plugin back to a version that was installed, remove it, or have the model mend it."
+    check_click(req)
+    act = str(form.get("act"))
+    if act == "back":
+        row = db.first("SELECT source FROM plugins WHERE name=? AND id=?", [name, number(form.get("version"))])
+        if not row or row["source"] is None: raise Problem("There is no such version.", status=404)
+        entry = await run_in_threadpool(loader.write, name, row["source"], f"rolled back {name}")
+        await run_in_threadpool(loader.attempt, name)
+        return toast(f"Rolled back {name}", undo=entry["id"])
+    if act == "remove":
+        if text_of_plugin(name) is None: raise Problem("There is no such plugin.", status=404)
+        entry = await run_in_threadpool(loader.write, name, None)
+        await run_in_threadpool(loader.unload, name)
+        return HtmxResponseHeaders(redirect="/plugins"), toast(f"Removed {name}", undo=entry["id"])
+    if act == "fix":
+        if name not in loader.broken: raise Problem(f"{clip(name)} has no problem.", fix="Nothing is to be done.")
+        message = await begin_turn(0, f"Fix the plugin {name}.")
+        show_conversation(db.one("SELECT conversation FROM messages WHERE id=?", [message]))
+        return toast(f"The model looks at {name}.py: see the chat.")
+    raise Problem(f"There is no {clip(act)} to do with a plugin.", status=404)
