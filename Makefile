@@ -45,6 +45,7 @@ bench: .venv/dev.stamp $(STATIC)  ## what it costs, beside a bare baseline
 eval: .venv/dev.stamp $(STATIC)  ## what a real model (Qwen2.5-Coder-1.5B, 1.1 GB) makes of it, into eval/results/
 	$(PY) eval/chat.py
 	$(PY) eval/acts.py
+	$(PY) eval/builds.py
 
 shots: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## screenshots of every page, into shots/
 	$(PY) scripts/shots.py
