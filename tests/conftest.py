@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from helpers import ONEFILE, Server
+from helpers import ONEFILE, Server, chromium
 
 # Nothing may touch the workspace of the person who runs the tests, not even an `import sololith`.
 os.environ["SOLOLITH_HOME"] = tempfile.mkdtemp(prefix="sololith-home-")
@@ -88,11 +88,8 @@ def plugin(workspace):
 def browser():
     "Chromium. One a module and not one a session: while it is open, its thread cannot run asyncio.run."
     from playwright.sync_api import sync_playwright
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "The tests need chromium. Run: make system"
-    args = ["--no-sandbox"] if os.getuid() == 0 else []  # Chromium refuses to sandbox for root
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=args)
+        browser = playwright.chromium.launch(**chromium())
         yield browser
         browser.close()
 
@@ -103,16 +100,28 @@ def page_errors() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def kept_context(browser) -> dict:
+    "The browser context that the next test of a module takes over if it wants the same: our files are in its cache."
+    return {}
+
+
 @pytest.fixture
-def open_page(browser, page_errors):
-    "open_page(server, **context options): a tab that is logged in, in a browser context of its own."
+def open_page(browser, kept_context, page_errors):
+    "open_page(server, **context options): a tab that is logged in, in a browser context that no other tab is in."
     from playwright.sync_api import Page
     contexts = []
 
     def open_page(server: Server, path: str = "/", **options) -> Page:
-        context = browser.new_context(**options)
+        key = (server.url, server.cookie, repr(options))
+        if contexts or not server.cookie or kept_context.get("key") != key:
+            context = browser.new_context(**options)
+            context.set_default_timeout(10_000)
+            if not contexts and server.cookie:
+                if kept_context: kept_context["context"].close()
+                kept_context.update(key=key, context=context)
+        else: context = kept_context["context"]
         contexts.append(context)
-        context.set_default_timeout(10_000)
         page = watch(context.new_page(), server, page_errors)
         if server.cookie:
             name, _, value = server.cookie.partition("=")
@@ -126,7 +135,10 @@ def open_page(browser, page_errors):
         return page
 
     yield open_page
-    for context in contexts: context.close()
+    for context in contexts:
+        if context is not kept_context.get("context"): context.close()
+        else:
+            for page in context.pages: page.close()
     assert not page_errors, "The pages did what they must not:\n" + "\n".join(page_errors)
 
 

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -300,6 +301,14 @@ def _multipart(fields: dict, files: dict[str, tuple[str, bytes]]) -> tuple[str, 
         parts.append(f'--{edge}\r\nContent-Disposition: form-data; name="{key}"; filename="{name}"\r\n'
                      "Content-Type: application/octet-stream\r\n\r\n".encode() + data + b"\r\n")
     return f"multipart/form-data; boundary={edge}", b"".join(parts) + f"--{edge}--\r\n".encode()
+
+
+def chromium(*args: str) -> dict:
+    "How Playwright is to launch the browser. The headless shell, where it is installed, takes half of what Chromium takes."
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    assert path, "The tests need chromium. Run: make system"
+    return {"executable_path": path, "args": [*args, *["--no-sandbox"] * (os.getuid() == 0)]}  # it refuses to sandbox for root
 
 
 def uv_settings():
