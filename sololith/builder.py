@@ -108,8 +108,7 @@ def field_line(field: Mapping, is_late: bool = False) -> str:
 
 
 def cleaned_fields(found: Any, taken: set[str], known: Mapping[str, Mapping] = {}, is_once: bool = False) -> list[dict]:
-    """Fields that can be written: those that are known by their names and say the same stay as they are. `is_once`: one that
-    comes again is left out. Raises Problem."""
+    "Fields that can be written; those that are known and say the same stay as they are. `is_once`: each name once."
     kept, said = list[dict](), set[str]()
     for f in [f for f in found or () if isinstance(f, Mapping) and str(f.get("name") or "").strip()]:
         name = str(f["name"])
@@ -254,8 +253,7 @@ def about_in(tree: ast.Module) -> str:
 
 
 def spec_of(source: str) -> dict | None:
-    """What a plugin's file says, as a spec; None where it has neither a record class nor steps. A type that a spec has no
-    word for is kept as it is written, in `hint`."""
+    "What a plugin's file says, as a spec; None where it has neither a record class nor steps."
     tree = ast.parse(source)
     if made := record_class(tree):
         called = next((ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
@@ -807,7 +805,6 @@ def install(key: int, given: str) -> dict:
 
 A_NEW = r"(?:me |us |mir |uns )?(?:a|an|another|one|eine?n?|my own)\b(?P<gap>[^.:;,\n]{0,40}?)\b"
 NEW_SAID = re.compile(r"\W*(?:a )?new (?:app|pipeline|tracker)\b", re.I)
-# what is noted down is no wish, whatever it says
 NOTED = re.compile(r"\W*(?:please |bitte )?(?:remind|remember|note|(?:add|make|create|write|new|put)\b[^:,]{0,12}?\b(?:task"
     r"|note|todo|reminder))\b", re.I)
 MAKE_SAID = re.compile(r"(?:\b|')(?:make|build|create|write|design|generate|need|want|set up|would like|d like|erstell\w*|"
@@ -918,21 +915,24 @@ def free_name(name: str) -> str:
 # ─── what is shown ───
 
 styles.append("""
-.proposal { display: grid; gap: .6rem; > * { margin: 0 } h3 { margin: .2rem 0 0; font-size: .9375rem }
+.proposal, .proposal form, .versions { display: grid; gap: .6rem; grid-template-columns: minmax(0, 1fr) }
+.error, .card p, .card h2 { overflow-wrap: anywhere } .card.bad .row { flex-wrap: wrap }
+.proposal { overflow-wrap: anywhere; > * { margin: 0 } h3 { margin: .2rem 0 0; font-size: .9375rem }
   .fields { overflow-x: auto; table { margin: 0; font-size: .8125rem } td { padding: .15rem .25rem .15rem 0; border: 0 }
     th { padding: 0 .25rem .1rem 0; border: 0; color: var(--dim); font-weight: 450 }
     :is(input, select) { margin: 0; padding: .25rem .4rem; height: auto; min-width: 6.5rem; font-size: .8125rem }
     select { min-width: 8.2rem; padding-right: 1.8rem }
     textarea { min-height: 2.2rem; margin: 0; padding: .3rem .4rem; font-size: .8125rem; field-sizing: content;
       min-width: 14rem } }
-  form { display: grid; gap: .6rem; justify-items: start } form > * { margin: 0; max-width: 100% } .row { gap: .6rem }
-  label { display: flex; gap: .5rem; align-items: center; margin: 0 } label input { margin: 0 }
+  form { justify-items: start } form > * { margin: 0; max-width: 100% } .row { gap: .6rem }
+  label { display: flex; gap: .5rem; align-items: center; margin: 0 } label input { margin: 0; min-width: 0 }
   pre { max-height: 24rem; overflow: auto; font: .75rem/1.5 ui-monospace, monospace; white-space: pre }
   ul { margin: 0; padding-left: 1.1rem; font-size: .8125rem }
   pre :is(ins, del) { display: block; text-decoration: none; color: inherit;
     background: color-mix(in srgb, var(--accent) 15%, transparent) }
   pre del { background: color-mix(in srgb, var(--bad) 15%, transparent) }
   textarea.code { font-family: ui-monospace, monospace; font-size: .75rem; min-height: 14rem; white-space: pre } }
+.versions { list-style: none; padding: 0 !important }
 .call .proposal { padding-top: .3rem; :is(td, th):nth-child(n + 4) { display: none } }
 """)
 SHOWN_AS = {"ready": "waits for you", "refused": "does not work yet", "working": "at work", "installed": "installed",

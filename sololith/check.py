@@ -11,12 +11,13 @@ file size and time hold everywhere. Where something of it is not there, the repo
 
 Not covered: what a plugin does later, or with other data. It is a trial, not a proof, and the person reads the difference.
 """
-import ast, asyncio, builtins, ctypes, inspect, json, os, platform, re, secrets, signal, struct, subprocess, sys
+import ast, asyncio, builtins, ctypes, inspect, json, os, platform, re, secrets, shutil, signal, struct, subprocess, sys
 import tempfile, threading, time as clock
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from collections.abc import Iterable
+from .assets import static_folder
 from .base import *
 from .crud import BaseApp
 from .fields import Field, clip
@@ -208,6 +209,7 @@ def examine(name: str, source: str, others: dict[str, str] | None = None, before
         if start[0] == "-m": env["PYTHONPATH"] = str(here.parents[1])
         asked = dict(name=name, source=source, others=others or {}, before=before, nonce=nonce)
         with tempfile.TemporaryDirectory(prefix="sololith-check-") as folder:
+            if start[0] != "-m": shutil.copytree(static_folder(home.path), Path(folder, ".run", "static"))
             child: Any = subprocess.Popen([sys.executable, "-P", *start], cwd=folder,
                 env=env | {"SOLOLITH_CHECK": str(theirs), "HOME": folder, "TMPDIR": folder, "SOLOLITH_HOME": folder,
                 "MPLCONFIGDIR": folder},

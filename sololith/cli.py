@@ -363,7 +363,8 @@ def arguments() -> argparse.ArgumentParser:
             elif p.name == "rest": sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
             else:
                 sub.add_argument(p.name, nargs="*" if hint == list[str] else None if needed else "?",
-                    choices=("crud", "pipeline") if p.name == "kind" else None, **given)
+                    choices=[a for h in (hint, *getattr(hint, "__args__", ())) for a in getattr(h, "__args__", ())
+                        if isinstance(a, str)] if p.name == "kind" else None, **given)
     return parser
 
 

@@ -296,7 +296,7 @@ def broken_cards() -> list[FT]:
         P("Its last good version is live meanwhile.") if p.name in plugins else None,
         Details(Summary("Traceback"), Pre(p.description), id=f"trace-{p.name}") if p.description else None,
         Div(Button("Fix it with the model", hx_post=f"/plugins/{clip(p.name)}", hx_vals='{"act": "fix"}', hx_swap="none"),
-            Button("Load it again", cls="quiet", hx_post="/plugins/load", hx_vals=json.dumps({"name": p.name}),
+            Button("Load it again", cls="quiet", hx_post="/plugins", hx_vals=json.dumps({"name": p.name}),
             hx_swap="none"),
             A("Versions", href=f"/plugins/{clip(p.name)}", role="button", cls="quiet"), cls="row"), cls="card bad",
         role="alert")
@@ -311,13 +311,13 @@ async def plugins_get(req: Request):
     example = Div(H2("Write an app" if cards else "No plugins yet"),
         P("Save this as ", Code(f"{home.apps}/recipes.py"), ": the app is there at once, in every open page."),
         Pre(EXAMPLE), cls="card")
-    return *head("Plugins", A("New app", href="/build?kind=app", role="button"), A("New pipeline",
-        href="/build?kind=pipeline",
-        role="button", cls="quiet")), Div(*broken_cards(), *cards, example, cls="stack", id="plugin-list", hx_get="/plugins",
+    return *head("Plugins", A("New app", href="/build?kind=app", role="button")), Div(*broken_cards(), *cards, example,
+        cls="stack", id="plugin-list",
+        hx_get="/plugins",
         hx_select="#plugin-list", hx_trigger=changed("plugins"), hx_swap="morph:outerHTML")
 
 
-@rt("/plugins/load", methods=["POST"])
+@rt("/plugins", methods=["POST"])
 def plugins_load(form: Sent):
     name = str(form.get("name", ""))
     (home.run / "crashes").unlink(missing_ok=True)

@@ -40,7 +40,7 @@ class Tool:
     is_usual: bool = True        # the model is told of it from the start, if of its owner at all
     rehearses: bool = False      # all it does is to change records: it can be tried out in a transaction
     tell: Callable[[Any], str] | None = None   # its value as text
-    seconds: float = TOOL_SECONDS
+    seconds: float = 0           # that a call may take, if not TOOL_SECONDS
 
     def signature(self) -> str:
         "The tool in a line: tasks_add(title, due?: date, priority?: low|normal|high)"
@@ -145,15 +145,16 @@ async def use(made: Tool, args: Any, why: str, who: str = "model") -> Done:
     arguments, before anything is done, and for whatever goes wrong in it."""
     actor.set(who)
     cause.set(why)
+    seconds = made.seconds or TOOL_SECONDS
     try:
-        async with asyncio.timeout(made.seconds):
+        async with asyncio.timeout(seconds):
             with plainly_failing(made.name):
                 values = await run_in_threadpool(made.typed, args)
                 found = await made.work(**values) if inspect.iscoroutinefunction(made.work) else await run_in_threadpool(
                     lambda: made.work(**values))
                 if inspect.isawaitable(found): found = await found
     except TimeoutError:
-        raise Problem(f"{made.name} took longer than {made.seconds:g} seconds.", fix="See the journal.") from None
+        raise Problem(f"{made.name} took longer than {seconds:g} seconds.", fix="See the journal.") from None
     entries = entries_of(why)
     return Done(found, told(made, found, entries), entries)
 

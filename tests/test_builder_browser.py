@@ -226,15 +226,14 @@ WIDER = """() => [document.documentElement, ...document.querySelectorAll("#main,
 OPENED = "document.querySelectorAll('#main details').forEach(d => { d.open = true })"
 
 
-GRID = "a grid's column is as wide as the longest line of code in it: grid-template-columns: minmax(0, 1fr) for .proposal, its forms and .versions; overflow-wrap: anywhere for .error, .proposal li and .card p; Called and About may be narrower"
-PAGES = {"new app": (0, 320), "new pipeline": (1, 320), "plan": (2, 1440), "steps": (3, 1440), "problem": (4, 1440), "versions": (5, 1440), "plugins": (6, 390)}  # which, and from which width down it is too wide
+PAGES = ["new app", "new pipeline", "plan", "steps", "problem", "versions", "plugins"]
 
 
 @pytest.mark.parametrize("width, scheme", [(1440, "light"), (390, "dark"), (320, "light")])
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_of_the_builder_is_wider_than_the_window(L, pages, tab, request, name, width, scheme):
-    n, too_wide = PAGES[name]
-    if width <= too_wide: request.applymarker(pytest.mark.xfail(strict=True, reason=GRID))
+def test_no_page_of_the_builder_is_wider_than_the_window(L, pages, tab, name, width, scheme):
+    n = PAGES.index(name)
+    if (name, width) == ("plugins", 320): pytest.xfail("the page Plugins with a red card is 10 px too wide at 320")
     tab.set_viewport_size({"width": width, "height": 844})
     tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     if tab.url != L.server.url + pages[n]: tab.goto(L.server.url + pages[n])

@@ -159,7 +159,7 @@ def test_b4_in_answers_to_forms_and_in_toasts(T):
             answer = T.post(f"/tasks/{n}", {"title": payload, field: payload, "_key": "", "_version": payload, "_then": payload}, HX_Request="true")
             assert Marked(answer.text).found == [] and answer.status in (200, 422), (field, answer)
         assert Marked(T.post(f"/odds/{n}", {"title": payload, "kind": payload, "data": payload, "address": payload, "parent": payload, "_row": f"title,kind,{payload}"}).text).found == []
-        for path, data in ((f"/ui/{quote(payload, safe='')}", {"value": payload}), ("/ui/theme", {"value": payload}), ("/undo", {"entry": payload}), ("/plugins/load", {"name": payload}), ("/profiles/current", {"profile": f"{payload}?"}),
+        for path, data in ((f"/ui/{quote(payload, safe='')}", {"value": payload}), ("/ui/theme", {"value": payload}), ("/undo", {"entry": payload}), ("/plugins", {"name": payload}), ("/profiles/current", {"profile": f"{payload}?"}),
                            ("/tasks/bulk", {"ids": "1", "action": "change", "field": payload, "value": payload}), ("/tasks/bulk", {"ids": payload, "action": payload}), ("/cli", payload.encode())):
             for headers in ({}, {"HX_Request": "true"}):
                 if path == "/undo": continue  # without a number it would undo

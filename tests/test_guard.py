@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 import websockets.exceptions
-from helpers import ROOT, Server, chapter, cli, read, wait_for
+from helpers import ROOT, Server, chapter, chromium, cli, read, wait_for
 from model_server import ModelServer
 
 PROBE = '''
@@ -110,6 +110,7 @@ def T(tmp_path_factory):
             assert server.post("/schedules", {"pipeline": "hello", "when": "monday 9:00"}).status == 200
             assert server.post("/outside_servers", {"name": f"server_{n + 1}", "command": "true"}).status == 200  # off
         wait_for(lambda: server.get("/runs").text.count("status-waiting") >= 9, what="nine runs that wait")
+        assert server.post("/build", {"act": "spec", "kind": "app", "called": "herbs", "name": "name"}).status == 200
         assert server.post("/chat", {"text": "Hello", "c": "0"}).status == 200
         wait_for(lambda: "Retry" in server.get("/chat/list?c=1").text, what="an answer")
         model.says('{"tool": "notes_add", "args": {"title": "Number 10"}}')
@@ -143,11 +144,8 @@ def E():
 def browser():
     "Chromium as in conftest.py, for which evil.test is a name of this machine."
     from playwright.sync_api import sync_playwright
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "The tests need chromium. Run: make system"
-    args = ["--host-resolver-rules=MAP evil.test 127.0.0.1", *(["--no-sandbox"] if os.getuid() == 0 else [])]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=args)
+        browser = playwright.chromium.launch(**chromium("--host-resolver-rules=MAP evil.test 127.0.0.1"))
         yield browser
         browser.close()
 
@@ -176,7 +174,8 @@ def no_hits(T):
 # ─── every route that there is ───
 
 FILL = {"{record_id:int}": "1", "{run_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme",
-        "{conversation:int}": "1", "{message:int}": "4", "/value/{name}": "/value/name", "{entry:int}": "1", "/steps/{name}": "/steps/name"}
+        "{conversation:int}": "1", "{message:int}": "4", "/value/{name}": "/value/name", "{entry:int}": "1", "/steps/{name}": "/steps/name", "{key:int}": "1",
+        "/plugins/{name}": "/plugins/probe"}
 
 
 def made_by_the_model(server: Server) -> int:

@@ -329,7 +329,7 @@ def test_c5_a_name_that_leads_elsewhere_is_refused_wherever_names_are_taken(here
     outside = here.workspace / "outside.py"
     outside.write_text('"Outside."\nfrom sololith import *\n@rt("/outside", methods=["GET"])\nasync def outside(): return Response("loaded")\n')
     for name in ("../outside", "../x", "os", "..", "/etc/x", ".", "", "a/b", "%2e%2e/outside", "outside\0"):
-        assert here.post("/plugins/load", {"name": name}).status in (400, 404, 422), name
+        assert here.post("/plugins", {"name": name}).status in (400, 404, 422), name
         assert here.get("/outside").status == 404
     for name in ("../x", "os", "sololith", "a/b", "Upper", "json", ".."):
         done = cli("new", "crud", name, "--workspace", str(tmp_path / "workspace"))
