@@ -12,7 +12,7 @@ of it is a proposal: it is checked (check.py), shown with its difference and all
 the person clicks Install, bound to the very text that was shown. Every installed text is in the journal, under `plugins`,
 so that Undo takes an installation back, as it does everything else.
 """
-import ast, asyncio, builtins, contextlib, difflib, json, keyword, re, textwrap, unicodedata
+import ast, asyncio, builtins, contextlib, difflib, inspect, json, keyword, re, textwrap, unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ from .events import broadcaster, changed
 from .fields import clip, field_of, number, value_of
 from .forms import Sent, link_button, open_inside
 from .models import current_model, no_model
+from .pipeline import Pipeline
 from .plugins import NAME, check_name, digest, firsts, loader, text_of_plugin
 from .source import API, context
 from .store import cause, db, dumps, plural
 from .tools import tool
 from .ui import head, styles, toast
+from .values import csv_of, rows_of
 
 # What a field may be: what it is in Python, and its default.
 TYPES = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = False", text='Text = ""',
@@ -151,8 +153,10 @@ def cleaned(spec: Mapping, was: Mapping = {}) -> dict:
             kind = step.get("kind") if step.get("kind") in KINDS_OF_STEP else "ask" if step.get("asked") else "code"
             one = {"name": old["name"] if old else identifier(step.get("name"), seen | {name, *HIDDEN_BY}), "kind": kind,
                 "instruction": str(step.get("instruction") or "").strip()}
-            asked = cleaned_fields(step.get("asked"), seen | {one["name"]} - ({one["name"]} if old else set()),
+            asked = cleaned_fields(step.get("asked"), set(seen),
                 {f["name"]: f for f in old.get("asked", ())} if old else {}) if kind in ("ask", "model", "code") else []
+            if not old and len(asked) == 1 and asked[0]["name"] in ("number", "value", "input", "answer"):
+                asked[0]["name"] = f"{one['name']}_{asked[0]['name']}"  # which says nothing by itself
             if kind == "ask" and not asked: asked = [{"name": identifier(one["name"] + "_", seen), "type": "str"}]
             if asked: one["asked"] = asked
             if kind == "tool":
@@ -566,7 +570,9 @@ EXAMPLES_CHANGE_STEPS = [(POEM + 'translate it into German at the end',
 
 def with_change(spec: dict, found: Mapping, many: str = "fields") -> dict:
     "A spec with parts added, removed and changed."
-    changes = {p["name"]: p for p in found.get("change", ())}
+    here = {p["name"] for p in spec[many]}
+    again = [p for p in found.get("add", ()) if many == "fields" and p["name"] in here]  # it is to be changed
+    changes = {p["name"]: p for p in [*found.get("change", ()), *again]}
     gone = set(found.get("remove", ())) - changes.keys() - {p["name"] for p in found.get("add", ())}
     parts = [p | changes.get(p["name"], {}) for p in spec[many] if p["name"] not in gone]
     for p in parts:
@@ -580,11 +586,24 @@ def with_change(spec: dict, found: Mapping, many: str = "fields") -> dict:
 # ─── code ───
 
 def read_file(file: str) -> Any:
-    "A file in files/: of a table (CSV, JSON) its records, as dicts of texts; of anything else its text."
+    "A file in files/: of a table (CSV, JSON) its records, columns of numbers as numbers; of anything else its text."
     with open(open_inside(home.files, file), "rb") as found: data = found.read()
-    if b"\\0" in data[:8000]: raise Problem(f"{clip(file)} is no text.", fix="Choose a text, a CSV file or the like.")
+    if b"\0" in data[:8000]: raise Problem(f"{clip(file)} is no text.", fix="Choose a text, a CSV file or the like.")
     is_table = Path(file).suffix.lower() in (".csv", ".tsv", ".json")
-    return [row for _, row in read_rows(data)[1]] if is_table else text_of(data)
+    return with_numbers([row for _, row in read_rows(data)[1]]) if is_table else text_of(data)
+
+
+NUMBER_SAID = re.compile(r"-?(?:0|[1-9]\d{0,14})(\.\d{1,14})?")  # not 007, nor +49: those are texts
+
+
+def with_numbers(rows: list[dict]) -> list[dict]:
+    "Rows of texts, the columns that hold nothing but numbers as numbers; None where such a column is empty."
+    for name in dict.fromkeys(n for row in rows for n in row):
+        texts = [value for row in rows if (value := row.get(name)) not in (None, "")]
+        if not texts or not all(isinstance(t, str) and NUMBER_SAID.fullmatch(t.strip()) for t in texts): continue
+        kind = float if any("." in t for t in texts) else int
+        for row in rows: row[name] = None if row.get(name) in (None, "") else kind(row[name])
+    return rows
 
 
 def fetch(url: str) -> str:
@@ -596,11 +615,22 @@ def fetch(url: str) -> str:
     answer.raise_for_status()
     soup = BeautifulSoup(answer.text, "html.parser")
     for tag in soup(["script", "style", "nav", "header", "footer"]): tag.decompose()
-    return re.sub(r"\\n\\s*\\n+", "\\n\\n", soup.get_text("\\n")).strip()
+    return re.sub(r"\n\s*\n+", "\n\n", soup.get_text("\n")).strip()
 
 
-COUNTED = re.compile(r"(?:count|sum|add up|total|average|multiply|calculate|reckon|work out|how many|zähl|summ|addier)",
-    re.I)
+def table_spoken_of(what: str) -> list[dict]:
+    "The first rows of the table in files/ that is spoken of by its name; none where there is no such."
+    for path in sorted(home.files.glob("*.[ctj]s[vo]*")):
+        name = re.sub(r"[\W\d_]+$", "", path.stem)
+        if path.name.lower() in what.lower() or is_about(name, what):
+            with contextlib.suppress(Problem, OSError):
+                if path.stat().st_size < 4_000_000 and isinstance(rows := read_file(path.name), list): return rows[:20]
+    return []
+
+
+COUNTED = re.compile(r"(?!.*\b(?:each|per|every|by|group\w*|je|pro)\b)(?:count|sum|add up|total|average|multiply|calculate"
+    r"|reckon|work out|how many|zähl|summ|addier)", re.I)
+GUARDED = re.compile(r"""if ["']\w+["'] in \w+|\.get\(["']""")  # with these a column that is not there goes unnoticed
 
 
 async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -> str:
@@ -609,10 +639,11 @@ async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -
     function = next(f for f in step_functions(tree) if f.name == step)
     first, head_ = function.decorator_list[0].lineno - 1, ast.get_source_segment(source, function) or ""
     top, about = head_[:head_.index(":\n") + 1], ast.get_docstring(function) or ""
-    ask = (f"{API}\nThis is the file:\n```python\n{source}```\nThe person said: {what}\nWrite the function {step}: "
-        f"{about} It begins with `{top}`." + " It returns a number." * bool(COUNTED.match(about))
-        + " Values out of a CSV file are texts. Answer with the "
-        "function only.")
+    table, wants_number = table_spoken_of(what), bool(COUNTED.match(about))
+    columns = ", ".join(f"{n} ({'text' if isinstance(v, str) else 'number'})" for n, v in (table or [{}])[0].items())
+    ask = (f"{API}\nThis is the file:\n```python\n{source}```\nThe person said: {what}\n"
+        + f"The table has the columns {columns}.\n" * bool(columns) + f"Write the function {step}: {about} It begins with "
+        f"`{top}`." + " It returns a number." * wants_number + " Answer with the function only.")
     messages = [{"role": "system", "content": "You write short, plain Python."}, {"role": "user", "content": ask}]
     for n in range(CODE_TRIES):
         seen(f"Writing the step {step}" + f", try {n + 1}" * bool(n))
@@ -620,9 +651,13 @@ async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -
         try: new = with_function(source, step, first, function.end_lineno, text)
         except Problem as e: problem = str(e)
         else:
-            report = await run_in_threadpool(checked, "", new)
-            strange = [c for c in columns_in(text) if c.lower()[:4] not in f"{what} {top}".lower()]
+            report = await run_in_threadpool(checked, "", new, what)
+            strange = [c for c in columns_in(text) if not table and c.lower()[:4] not in f"{what} {top}".lower()]
+            given = report.made.get("values", {}).get(step, "")
             if ast.unparse(ast.parse(new)) == ast.unparse(tree): problem = "It gives back what came: do the work."
+            elif wants_number and given and given not in ("int", "float", "Decimal"):
+                problem = f"It gives a {given}, and is to give one number."
+            elif GUARDED.search(text) and n < CODE_TRIES - 1: problem = 'Take row["column"] as it is: it is there.'
             elif not report.problems and (not strange or n == CODE_TRIES - 1): return new
             else: problem = " ".join(report.problems[:2]) or f"Nobody spoke of {strange[0]}: take the person's words."
         messages += [{"role": "assistant", "content": text}, {"role": "user",
@@ -661,10 +696,7 @@ async def mended(source: str, problem: str, what: str, name: str, seen: Callable
     best, tries = source, list[str]()
     report = await run_in_threadpool(checked, name, source)
     worst = far_from_working(source, report) if problem else (3, 0)
-    for wrong, right in re.findall(r"(\w+) is not defined\.(?: Did you mean (\w+)\?)?", " ".join(report.problems)):
-        if wrong in ALLOWED: best = best.replace("from sololith import *\n", f"from sololith import *\nimport {wrong}\n", 1)
-        elif right: best = re.sub(rf"\b{wrong}\b", right, best)
-    if "mutable default" in problem: best = re.sub(r"(?m)^(\s+\w+: .*)= \[\]$", r"\1= field(default_factory=list)", best)
+    if problem: best = mended_by_rule(source, " ".join([*report.problems, problem]))
     for n in range(CODE_TRIES + 1):
         if n or best != source:
             report = await run_in_threadpool(checked, name, best)
@@ -694,6 +726,26 @@ async def mended(source: str, problem: str, what: str, name: str, seen: Callable
         else: tries.append(dumps(found["edits"])[:400])
     raise Problem(f"The model could not mend it: {clip(problem, 200)}",
         fix="Say more exactly what is to be done, or edit the file.")
+
+
+def mended_by_rule(source: str, problem: str) -> str:
+    "A text with what an error names as wrong, and says how it is right, put right."
+    lines, at = source.split("\n"), number((re.search(r"line (\d+)", problem) or [0, 0])[1]) - 1
+    for wrong, right in re.findall(r"(\w+)'? (?:is not defined|which is no earlier step)\.(?: Did you mean (\w+)\?)?",
+            problem.replace(",", "")):
+        if wrong in ALLOWED: return source.replace("import *\n", f"import *\nimport {wrong}\n", 1)
+        if right: source = re.sub(rf"\b{wrong}\b", right, source)
+    if found := re.search(r"step\(\) got an unexpected keyword argument '(\w+)'", problem):
+        if right := difflib.get_close_matches(found[1], inspect.signature(Pipeline.step).parameters, 1, .5):
+            source = re.sub(rf"(\.step\(.*)\b{found[1]}\s*=", rf"\1{right[0]}=", source)
+    if "mutable default" in problem: source = re.sub(r"(?m)^(\s+\w+: .*)= \[\]$", r"\1= field(default_factory=list)", source)
+    if not 0 <= at < len(lines): return source
+    if at and "unexpected indent" in problem:
+        above = lines[at - 1]
+        lines[at] = above[:len(above) - len(above.lstrip())] + lines[at].lstrip()
+    elif "expected ':'" in problem: lines[at] = re.sub(r"\s*(#.*)?$", r":  \1", lines[at], count=1).rstrip()
+    else: return source
+    return "\n".join(lines)
 
 
 def far_from_working(source: str, report: Report) -> tuple[int, int]:
@@ -731,12 +783,13 @@ async def written(messages: list[dict], limit: int) -> str:
     return "".join([c.text async for c in model.stream(messages, None, limit, "builder")])
 
 
-def checked(name: str, source: str) -> Report:
-    "A check of a plugin's text, beside the plugins that are live."
+def checked(name: str, source: str, wish: str = "") -> Report:
+    "A check of a plugin's text, beside the plugins that are live; on the table that a wish speaks of, where it does."
     name = name or (spec_of(source) or {}).get("name", "plugin")
     live = plugins.get(name)
     others = {n: p.source for n, p in plugins.items() if p.path and n != name}
-    return examine(name, source, others, live.source if live and live.path else "")
+    rows = rows_of(table_spoken_of(wish))
+    return examine(name, source, others, live.source if live and live.path else "", "".join(csv_of(rows)) if rows else "")
 
 
 # ─── proposals ───
@@ -770,7 +823,7 @@ def new_proposal(plugin: str, wish: str, base: str | None, **values: Any) -> int
 
 def proposed(key: int, name: str, source: str, notes: Iterable[str] = ()) -> Report:
     "Check a text, and have the proposal wait for the person with it."
-    report = checked(name, source)
+    report = checked(name, source, proposal(key)["wish"])
     report.notes += notes
     if name in firsts_of_system(): report.problems.insert(0, f"/{name} is Sololith's own: choose another name.")
     note_proposal(key, plugin=name, source=source, report=dumps(asdict(report)), status="refused" if report.problems
@@ -781,8 +834,8 @@ def proposed(key: int, name: str, source: str, notes: Iterable[str] = ()) -> Rep
 def firsts_of_system() -> set[str]: return firsts(system) | set(system.apps) | set(system.pipelines)
 
 
-def hash_of_proposal(p:
-        Mapping) -> str: return digest(f"{p['id']} {p['plugin']} {p['base']}\0{p['source']}") + digest(p["source"])
+def hash_of_proposal(p: Mapping) -> str:
+    return digest(f"{p['id']} {p['plugin']} {p['base']}\0{p['source']}") + digest(p["source"])
 
 
 def install(key: int, given: str) -> dict:

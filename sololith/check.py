@@ -27,7 +27,7 @@ from .plugins import check_name, explained, loader
 from .runs import waited
 from .store import db
 from .tools import use
-from .values import csv_of, rows_of
+from .values import csv_of, load, rows_of
 
 CHECK_SECONDS, CHECK_MEMORY, CHECK_FILE = 10, 700 << 20, 32 << 20
 # What a plugin may import besides Sololith: what computes, and reaches nothing.
@@ -193,9 +193,9 @@ def deny_calls(libc: Any) -> bool:
 
 # ─── the child ───
 
-def examine(name: str, source: str, others: dict[str, str] | None = None, before: str = "") -> Report:
+def examine(name: str, source: str, others: dict[str, str] | None = None, before: str = "", table: str = "") -> Report:
     """Check a plugin's text in a child process. `others`: the sources of plugins that are there beside it; `before`: what it
-    was, whose tables are there already."""
+    was, whose tables are there already; `table`: a CSV text that its pipelines are tried on."""
     report, began = Report(), clock.monotonic()
     try: check_name(name)
     except Problem as e: report.problems.append(str(e))
@@ -207,7 +207,7 @@ def examine(name: str, source: str, others: dict[str, str] | None = None, before
             "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
         if engine.library_path: env["LD_LIBRARY_PATH"] = engine.library_path
         if start[0] == "-m": env["PYTHONPATH"] = str(here.parents[1])
-        asked = dict(name=name, source=source, others=others or {}, before=before, nonce=nonce)
+        asked = dict(name=name, source=source, others=others or {}, before=before, table=table, nonce=nonce)
         with tempfile.TemporaryDirectory(prefix="sololith-check-") as folder:
             if start[0] != "-m": shutil.copytree(static_folder(home.path), Path(folder, ".run", "static"))
             child: Any = subprocess.Popen([sys.executable, "-P", *start], cwd=folder,
@@ -320,7 +320,8 @@ async def trial(asked: dict, report: Report, doing: Any) -> None:
             if isinstance(app, BaseApp): await step(f"the app {app.name}", try_app(app, page))
         for path in sorted({r.path for r in plugin.web.router.routes if "GET" in (r.methods or ()) and "{" not in r.path}):
             if path.strip("/").split("/")[0] not in plugin.apps: await step(f"the page {path}", page(path))
-        for made in plugin.pipelines.values(): await step(f"the pipeline {made.name}", try_pipeline(made, asked["source"]))
+        for made in plugin.pipelines.values(): await step(f"the pipeline {made.name}",
+            try_pipeline(made, asked["table"] or sample_table(asked["source"]), report.made.setdefault("values", {})))
         for made in [t for t in plugin.tools.values() if not t.owner]:
             if made.asks: report.notes.append(f"the tool {made.name} asks first, so it was not tried.")
             else: await step(f"the tool {made.name}", try_tool(made))
@@ -426,16 +427,17 @@ def sample_table(source: str) -> str:
     return "".join(csv_of(table))
 
 
-async def try_pipeline(made: Pipeline, source: str) -> str:
-    "A run of a pipeline with made-up answers, from its first step to its last."
+async def try_pipeline(made: Pipeline, table: str, values: dict[str, str]) -> str:
+    "A run of a pipeline on a table, with made-up answers, from its first step to its last; what kind of value each gives."
     RESOURCES[Ask] = Made
-    (home.files / "sample.csv").write_text(sample_table(source))
+    (home.files / "sample.csv").write_text(table)
     given: dict[str, Any] = {"--yes": True}
     open_ = {n: f for n, f in made.asked.items() if f.kind == "file" or not callable(f.default) and f.blank() in (None,
         "", 0)}
     run = await asyncio.to_thread(start_run, made, given | samples(open_), "check", None, True)
     await waited(run)
     steps = rows_of_run(run)
+    values |= {n: type(load(row["value"])).__name__ for n, row in steps.items() if row["value"]}
     for row in steps.values():
         if row["status"] == "failed":
             error = PermissionError if re.search("not permitted|PermissionError|ConnectError|resolution", row["error"]

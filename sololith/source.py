@@ -34,7 +34,7 @@ report = pipeline("Report")        # a pipeline, at /report
 @report.step
 def rows(file: File):              # what is annotated is asked for; a name of an earlier step takes up its value
     "Which file?"                  # the docstring is the instruction
-    return read_file(file)         # a CSV or JSON table: a list of dicts, all values are text; else the text
+    return read_file(file)         # a CSV or JSON table: a list of dicts, numbers as numbers; else the text
 @report.step
 def total(rows, column: str = "amount"):
     "Add up a column."

@@ -920,6 +920,44 @@ def test_a_name_that_is_spelt_wrong_is_mended_without_the_model(L):
     assert (L.newest()["status"], L.newest()["source"]) == ("ready", MOSS)
 
 
+SONGS = '"Songs."\nfrom sololith import *\n\n\n@dataclass\nclass Song:\n    "A song."\n    title: str\n    key: str = "C"\n\n\nsongs = crud(Song)\n'
+OWED = '"Owed."\nfrom sololith import *\n\nowed = pipeline("Owed")\n\n\n@owed.step\ndef worked(hours: float = 2.0):\n    "How long?"\n    return hours\n\n\n@owed.step(asks=True)\ndef total(worked):\n    "Reckon."\n    return worked * 60\n'
+
+
+@pytest.mark.parametrize(("right", "wrong", "put"), [(SONGS, "class Song:", "class Song"), (SONGS, "class Song:", "class Song  # mine"), (SONGS, "    key:", "      key:"), (SONGS, "crud(", "crd("),
+    (OWED, "total(worked)", "total(work)"), (OWED, "asks=True", "ask=True"), (OWED, "* 60", "* math.floor(60.5)")])
+def test_what_an_error_names_exactly_is_mended_by_rule(right, wrong, put):
+    broken = right.replace(wrong, put)
+    said = check.examine(builder.spec_of(right)["name"], broken)
+    assert said.problems or "math" in put
+    problem = " ".join(said.problems) or "math is not defined."
+    mended = builder.mended_by_rule(broken, problem)
+    assert not check.examine(builder.spec_of(right)["name"], mended).problems, mended
+    assert len(set(mended.splitlines()) - set(right.splitlines())) <= 2
+
+
+def test_a_rule_leaves_alone_what_no_error_names():
+    for problem in ("line 900: expected ':'", "line 0: unexpected indent", "It ended the process.", "line 3: invalid syntax", ""): assert builder.mended_by_rule(SONGS, problem) == SONGS
+
+
+def test_a_column_of_numbers_comes_as_numbers_and_nothing_else_does(bench):
+    (base.home.files / "kinds.csv").write_text("n,price,zip,phone,city,gap,mixed\n1,2.50,01067,+49 30,Leeds,3,4\n-2,3,80331,+49 40,York,,x\n")
+    rows = builder.read_file("kinds.csv")
+    assert rows == [dict(n=1, price=2.5, zip="01067", phone="+49 30", city="Leeds", gap=3, mixed="4"), dict(n=-2, price=3.0, zip="80331", phone="+49 40", city="York", gap=None, mixed="x")]
+    (base.home.files / "kinds.json").write_text('[{"a": "1", "b": true, "c": [1]}, {"a": "2"}]')
+    assert builder.read_file("kinds.json") == [{"a": 1, "b": True, "c": [1]}, {"a": 2}]
+
+
+def test_a_table_that_a_wish_speaks_of_is_what_its_pipeline_is_tried_on(bench):
+    (base.home.files / "orders-2026.csv").write_text("order,total\n7,12.5\n8,30\n")
+    assert builder.table_spoken_of("read a CSV of orders and add up the total") == [dict(order=7, total=12.5), dict(order=8, total=30.0)]
+    assert builder.table_spoken_of("read a CSV of visitors") == []
+    source = source_of(flow_spec(s("rows", "file"), s("total"), name="adding")).replace("    return rows\n", '    return sum(r["total"] for r in rows)\n')
+    report = builder.checked("", source, "read a CSV of orders")
+    assert not report.problems and report.made["values"] == {"rows": "list", "total": "float"}
+    assert "'amount'" in builder.checked("", source.replace('"total"]', '"amount"]'), "read a CSV of orders").problems[0]
+
+
 def test_a_plugin_that_the_model_cannot_mend_stays_and_that_is_said(L):
     broken(L, BROKEN)
     line = 'moss = crud(Quartz, "moss")'
@@ -930,7 +968,7 @@ def test_a_plugin_that_the_model_cannot_mend_stays_and_that_is_said(L):
 
 def test_a_step_that_no_spec_can_say_is_written_as_code_and_tried_until_it_works(L):
     steps = {"name": "totals", "about": "Sums", "steps": [s("rows", "file", "Which file?"), s("total", "code", "Add up the amounts.")]}
-    bad = "```python\ndef total(rows):\n    return sum(row['amount'] for row in rows)\n```"
+    bad = "```python\ndef total(rows):\n    return sum(row['amount'].strip() for row in rows)\n```"
     good = "Here it is:\n```python\ndef total(rows):\n    \"Add up the amounts.\"\n    return sum(float(row['amount']) for row in rows)\n```\nGood luck."
     c = L.do("make me a pipeline that reads a CSV and adds up the amounts", steps, bad, good)
     p = L.newest()
