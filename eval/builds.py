@@ -52,6 +52,7 @@ from dataclasses import asdict
 models, builder, checking, events, plug = (importlib.import_module(f"sololith.{n}") for n in ("models", "builder", "check",
     "events", "plugins"))
 engine, loader, most, wrote = models.engine, plug.loader, [MOST], []
+if BLIND: builder.table_spoken_of = lambda what: []
 complete, count = engine.complete, dict(generations=0, generated=0, prompt=0, reused=0)
 
 async def counted(asked):
@@ -241,7 +242,8 @@ def records_in(source: str) -> list[dict[str, Row]]:
         for line in node.body:
             if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name): continue
             kind, choices = kind_of(line.annotation)
-            made[line.target.id] = dict(kind=kind, choices=choices, is_required=line.value is None)
+            made[line.target.id] = dict(kind=kind, choices=choices, is_required=line.value is None
+                or "kw_only" in ast.unparse(line.value))
         found.append(made)
     return found
 
@@ -619,7 +621,7 @@ def rows(file: File):
 
 def amount_of(row):
     "The amount of a row: some banks write 1,20, some 1.20."
-    return float((row.get("amount") or "0").replace(",", "."))
+    return float(str(row.get("amount") or 0).replace(",", "."))
 
 
 @spending.step
@@ -1008,11 +1010,11 @@ def filled(page: str, url: str) -> dict[str, str]:
 
 class Builder(Chat):
     "A server that is asked to build. Without a model it is for --check."
-    def __init__(self, model: Path | None, seed: int = 7):
+    def __init__(self, model: Path | None, seed: int = 7, is_blind: bool = False):
         Server.__init__(self, Path(tempfile.mkdtemp(prefix="sololith-eval-")) / "workspace")
         for folder in ("models", "apps", "files"): (self.workspace / folder).mkdir(parents=True)
         if model: (self.workspace / "models" / model.name).symlink_to(model)
-        probe = re.sub(r"\bSEED\b", str(seed), re.sub(r"\bMOST\b", str(MOST), PROBE))
+        probe = re.sub(r"\bSEED\b", str(seed), re.sub(r"\bMOST\b", str(MOST), PROBE)).replace("BLIND", str(is_blind))
         (self.workspace / "apps" / "probe.py").write_text(probe)
         for name, content in FILES.items(): (self.workspace / "files" / name).write_text(content)
         self.conversation = 0
@@ -1504,6 +1506,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=0, help="the first so many of each class")
     parser.add_argument("--grep", default="", help="only cases in which this (an expression) is said")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--blind", action="store_true", help="the builder may not look at the tables in files/")
     parser.add_argument("--check", action="store_true", help="look at the cases only; no model is needed")
     options = parser.parse_args()
     for kind in options.classes:
@@ -1512,14 +1515,14 @@ def main() -> int:
     if options.check: return check()
     model, began, options.load = weights(options.model), time.monotonic(), round(os.getloadavg()[0], 1)
     name = [f"builds-{datetime.now():%Y-%m-%d}", options.model.replace(".", "_") * (options.model != DEFAULT),
-            "some" if options.limit or options.grep else ""]
+            "some" if options.limit or options.grep else "", "blind" if options.blind else ""]
     path = Path(__file__).parent / "results" / "-".join(filter(None, name))
     played: dict[str, list[Row]] = {}
     if options.classes and not options.grep and not options.limit and path.with_suffix(".json").exists():
         before = json.loads(path.with_suffix(".json").read_text())["cases"]  # what is not run anew stays
         played = {kind: found for kind, found in before.items() if kind not in options.classes}
     holds = True
-    with page_server() as url, Builder(model, options.seed) as actor:
+    with page_server() as url, Builder(model, options.seed, options.blind) as actor:
         actor.warm()
         for kind in options.classes or CLASSES:
             cases = [c for c in CASES if c.kind == kind and re.search(options.grep, c.said, re.I)][:options.limit or None]
