@@ -249,7 +249,7 @@ on("htmx:wsOpen", e => {
   clearTimeout(late)
   body.classList.remove("offline")
   e.detail.socketWrapper.sendImmediately(JSON.stringify({do: "since", id: seen}))
-  changed({apps: opened ? ["runs-missed", "plugins", "runs", "jobs"] : ["runs-missed"]})
+  changed({apps: ["runs-missed", ...opened ? ["plugins", "runs", "jobs"] : $("#headers .chip") ? ["jobs"] : []]})
   opened = true
 })
 async function lost() {
