@@ -30,13 +30,14 @@ test: test-package test-onefile  ## set up, then the whole suite: on the package
 # What fails is run once more, alone: on two cores a browser beside a load test may be late. What fails twice fails,
 # and so does a run that did not come to its tests.
 test-package: .venv/dev.stamp .venv/system.stamp $(STATIC)
-	$(PYTEST) -n 3 --dist loadfile --cache-clear -q $(TESTS) || $(AGAIN)
+	$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder --cache-clear -q $(TESTS) || $(AGAIN)
 
 test-onefile: .venv/dev.stamp .venv/system.stamp $(ONEFILE)
-	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 3 --dist loadfile --cache-clear -q $(TESTS) || SOLOLITH_ONEFILE=$(ONEFILE) $(AGAIN)
+	SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder --cache-clear -q $(TESTS) || SOLOLITH_ONEFILE=$(ONEFILE) $(AGAIN)
 
-soak: .venv/dev.stamp .venv/system.stamp $(STATIC)  ## the tests that take long, at their full counts
+soak: .venv/dev.stamp .venv/system.stamp $(ONEFILE)  ## the tests that take long, at their full counts
 	$(PYTEST) -m soak --timeout 7200 -q $(TESTS)
+	SOLOLITH_ALL=1 SOLOLITH_ONEFILE=$(ONEFILE) $(PYTEST) -n 2 --dist loadfile --timeout 600 -q $(TESTS)
 
 bench: .venv/dev.stamp $(STATIC)  ## what it costs, beside a bare baseline
 	$(PY) bench/run.py

@@ -21,16 +21,23 @@ if ONEFILE:  # before anything can say `import sololith`
     spec.loader.exec_module(sys.modules["sololith"])
 
 
-# About crashes, load, disks, clusters, scripted models, other programs and what a browser makes of the same pages: both
-# forms run the same lines there, once is enough, and these take long.
-BOTH_ALIKE = {"test_durability", "test_runs_durable", "test_process", "test_scale", "test_fuzz", "test_dask", "test_live",
-              "test_browser", "test_runs_browser", "test_chat_browser", "test_acting_browser",
-              "test_acting", "test_mcp", "test_escaping"}
+# What the form makes a difference to: the start, static files, names of modules, the sandbox's child, the source as text.
+# Elsewhere both forms run the same lines, and once is enough; SOLOLITH_ALL=1 (make soak) runs all of it on the one file.
+FORM_MATTERS = {"test_onefile", "test_cli", "test_guard", "test_plugins", "test_assets", "test_docs", "test_check", "test_builder",
+                "test_pipelines", "test_crud", "test_shell", "test_values", "test_fields", "test_store", "test_files",
+                "test_model_server", "test_project", "test_nix"}
+
+
+# The files that take longest, which begin first, so that no worker is left with one of them at the end.
+LONGEST = ("test_mcp test_chat_browser test_durability test_engine test_widgets test_browser test_process test_builder_browser "
+           "test_acting test_acting_browser test_builder test_guard test_live test_axe test_plugins test_cli test_filesapp").split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
-        if item.path.stem in BOTH_ALIKE: item.add_marker(pytest.mark.package_only)
+        if item.path.stem not in FORM_MATTERS and not os.environ.get("SOLOLITH_ALL"):
+            item.add_marker(pytest.mark.package_only)
         if ONEFILE and item.get_closest_marker("package_only"):
             item.add_marker(pytest.mark.skip(reason="about the package form"))
 

@@ -309,7 +309,7 @@ def middle_page(file, size):
 def half(file, size): file.truncate(size // 2)
 
 
-@pytest.mark.parametrize("harm", [header, middle_page, half])
+@pytest.mark.parametrize("harm", [pytest.param(header, marks=soak), middle_page, pytest.param(half, marks=soak)])
 def test_a_damaged_database_is_said_left_as_it_is_and_restore_brings_back_the_newest_good_backup(start, workspace, harm):
     server = start()
     for n in range(30): server.post("/tasks", {"title": f"t{n}", "notes": "so many words " * 40}, **QUIETLY)

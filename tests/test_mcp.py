@@ -106,7 +106,8 @@ for line in sys.stdin:
     else: tell(id=asked["id"], error={"code": -32601, "message": "no such method"})
 '''
 alike = pytest.mark.package_only  # takes long, and both forms run the same lines there
-WAYS = [(way, mode) for way in ("http", "stdio") for mode in ("auto", "legacy")]
+LEGACY = pytest.param("legacy", marks=pytest.mark.soak)
+WAYS = [("http", "auto"), ("stdio", "legacy"), *[pytest.param(*both, marks=pytest.mark.soak) for both in (("http", "legacy"), ("stdio", "auto"))]]
 
 
 @contextlib.contextmanager
@@ -182,7 +183,7 @@ def test_a_program_finds_tools_and_adds_a_task_which_the_person_sees(T, way, mod
     assert "tester (another program)" in T.get("/conversations").text
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", LEGACY])
 def test_wrong_arguments_come_back_with_what_is_close_and_nothing_is_written(T, mode):
     async def work():
         async with connected(T, mode=mode) as client:
@@ -252,7 +253,7 @@ def answering(action: str, approve: object = None, asked: list | None = None):
     return answer
 
 
-@pytest.mark.parametrize(("way", "mode"), [("http", "auto"), ("http", "legacy"), ("stdio", "auto")])
+@pytest.mark.parametrize(("way", "mode"), [("http", "auto"), pytest.param("http", "legacy", marks=pytest.mark.soak), ("stdio", "auto")])
 def test_what_cannot_be_undone_is_asked_of_the_program_s_person(T, way, mode):
     before, asked, name = launched(T), [], f"Rocket {way} {mode}"
     async def ask(answer):
@@ -365,7 +366,7 @@ def test_the_sdk_is_loaded_with_the_first_request_and_not_before(workspace):
         assert "pydantic_core" in maps(server.pid) and server.memory() - before < 80
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", LEGACY])
 def test_a_program_is_told_of_new_tools(mine, mode):
     heard = asyncio.Queue()
     async def hear(message): heard.put_nowait(type(message).__name__)
@@ -415,7 +416,7 @@ def test_a_new_secret_shuts_programs_out(workspace):
         run(work())
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", LEGACY])
 def test_without_a_server_it_is_one_until_the_program_leaves(workspace, mode):
     (workspace / "apps").mkdir(parents=True)
     (workspace / "apps" / "sheep.py").write_text(PLUGIN)
