@@ -7,6 +7,7 @@ Without a name, all of SCENES, and docs/screenshot.png, which is also called rea
 import contextlib
 import html
 import json
+import math
 import os
 import re
 import shutil
@@ -370,6 +371,9 @@ def fill_runs(server: Server) -> None:
     run("csv", "csv_clean", files={"file": ("members.csv", MESSY.encode())})
     server.post("/schedules", {"pipeline": "tides", "when": "weekday 9:00", "is_on": "on", "given": '{"station": "Husum"}'})
     server.post("/schedules", {"pipeline": "survey", "when": "every 2 weeks", "given": ""})
+    points = [{"x": .5 + .3 * math.cos(n) * r, "y": .5 + .3 * math.sin(n) * r, "label": label} for r, label in ((.4, "a"), (1.2, "b")) for n in range(40)]
+    run("drawn", "draw_and_fit", points=json.dumps(points), title="A ring around a crowd")
+
 
 
 def settled(server: Server, run_id: int, limit: float = 20) -> None:
@@ -383,7 +387,7 @@ def settled(server: Server, run_id: int, limit: float = 20) -> None:
 # ─── the scenes ───
 
 SCENES: dict[str, Callable[[Any, Server], None]] = {}
-WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "build", "build-pipeline", "proposal", "proposal-refused", "versions", "home", "run-values", "run-failed", "run-choices", "run-compare-tables", "schedule-new"}  # beyond the window
+WHOLE = {"record", "import-form", "import-bad", "import-good", "new-page", "plugins", "build", "build-pipeline", "proposal", "proposal-refused", "versions", "home", "run-values", "run-widget", "run-failed", "run-choices", "run-compare-tables", "schedule-new"}  # beyond the window
 
 
 def scene(name: str) -> Callable[[Callable[[Any, Server], None]], Callable[[Any, Server], None]]:
@@ -603,6 +607,8 @@ on_run("letter", "run-done")
 on_run("letter", "run-revise", lambda page: revise(page, "greeting"))
 on_run("letter", "run-menu", lambda page: page.click("main summary[aria-label=More]"))
 on_run("tides", "run-values")
+on_run("drawn", "run-widget", lambda page: (page.wait_for_selector("#step-fit iframe.widget[data-shown]", state="attached"), page.wait_for_timeout(600)))
+at("/draw_and_fit", "widget-asked", lambda page: (page.wait_for_selector("iframe.widget[data-shown]"), page.wait_for_timeout(600)))
 on_run("sent", "run-locked")
 on_run("failed", "run-failed", lambda page: page.click("summary:has-text('Traceback')"))
 on_run("cancelled", "run-cancelled")

@@ -28,6 +28,7 @@ from .builder import *         # apps and pipelines out of words or a form, as f
 from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
 from .shell import *           # pipelines as Unix filters
+from .widgets import *         # anywidgets in pages and steps
 from .outside import *         # other programs use our tools, and we use theirs: MCP
 from .apps.profiles import *   # the built-in apps, written with what a user has
 from .apps.tasks import *
@@ -38,3 +39,4 @@ from .apps.models import *
 from .apps.hello import *
 from .apps.csv_clean import *
 from .apps.link_check import *
+from .apps.draw_and_fit import *

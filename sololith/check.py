@@ -35,7 +35,8 @@ ALLOWED = set("""__future__ abc array ast base64 bisect calendar cmath collectio
     datetime decimal difflib enum fractions functools graphlib hashlib heapq html io itertools json locale math numbers
     operator pprint random re secrets statistics string struct textwrap time types typing unicodedata urllib.parse uuid
     xml.etree.ElementTree zlib zoneinfo sololith sololith_apps numpy
-    pandas polars matplotlib altair plotly anywidget sklearn""".split())
+    pandas polars matplotlib altair plotly anywidget traitlets sklearn
+    drawdata wigglystuff mopad itables""".split())
 REACH = {"open": "opens files", "Path": "goes through folders and files", "os": "uses the operating system", "home":
     "goes through the workspace's folders", "exec": "runs text as code", "eval": "runs text as code", "compile":
     "runs text as code", "httpx2": "talks to the network", "fetch": "reads web pages", "ask": "asks the model", "Ask":
@@ -106,7 +107,11 @@ def lint(tree: ast.Module, source: str) -> list[tuple[int, str]]:
     own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {n.name for n in
         ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     found, known = [], set(vars(sys.modules["sololith"])) | set(dir(builtins))
-    for m in checker.Checker(tree).messages:
+    seen = ast.parse(source)
+    for call in [n.annotation for n in ast.walk(seen) if isinstance(n, ast.arg) and isinstance(n.annotation, ast.Call)]:
+        call.args = [a for a in call.args if not isinstance(a, ast.Constant)]  # widget(W, "data"): a text there is no name
+        call.keywords = [k for k in call.keywords if not isinstance(k.value, ast.Constant)]
+    for m in checker.Checker(seen).messages:
         if isinstance(m, messages.ImportStarUsage | messages.UndefinedName) and m.message_args[0] not in known:
             name = str(m.message_args[0])
             close = difflib.get_close_matches(name, own, 1, .75) or difflib.get_close_matches(name, known, 1, .75)
@@ -333,6 +338,7 @@ async def trial(asked: dict, report: Report, doing: Any) -> None:
 def sample(f: Field, n: int = 0) -> Any:
     "A made-up value that fits a field; the n-th of several."
     if f.options: return None
+    if f.asked: return f.asked.sample()
     if f.choices and f.kind != "tags": return list(f.choices)[n % len(f.choices)]
     match f.kind:
         case "int" | "float" | "decimal":

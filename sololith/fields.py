@@ -50,6 +50,16 @@ Json = Annotated[Any, Kind("json")]
 Tags = Annotated[list[str], Kind("tags")]
 
 
+class Asked:
+    """`Annotated[Any, Asked()]`: a value that a later chapter asks for in its own way. It draws the control, reads what is
+    typed (raising ValueError for what is none), and hands a step what it stands for."""
+    hints: list[Callable[[Any], Any]] = []   # what makes an Asked of a bare type, or None
+    def draw(self, field: "Field", value: Any, place: str = "", **attrs: Any) -> Any: raise NotImplementedError
+    def read(self, field: "Field", value: Any) -> Any: return value
+    def hand(self, value: Any) -> Any: return value
+    def sample(self) -> Any: return None
+
+
 @dataclass
 class Field:
     "One named, typed value that can be asked for, checked, stored and shown."
@@ -64,6 +74,7 @@ class Field:
     range: Range = Range()
     pattern: str = ""
     record: type | None = None             # the record class that a relation points to
+    asked: Asked | None = None             # how it is asked for, where that is not by its kind
     find: Callable[[str], Any] | None = None   # a relation's look-up by name: an id; that of `records`: a list of ids
 
     @property
@@ -134,6 +145,7 @@ def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
                     case Help(): found.help = str(mark)
                     case Range(): found.range = mark
                     case Pattern(): found.pattern = mark.regex
+                    case Asked(): found.kind, found.asked = "json", mark
                     case Choices() if callable(mark.options): found.options = mark.options
                     case Choices(): found.offer(mark.options)
         elif origin in (typing.Union, types.UnionType) and len(args) == 2 and type(None) in args:
@@ -151,6 +163,7 @@ def field_of(name: str, hint: Any, default: Any = MISSING) -> Field:
     elif hint == list[str]: found.kind = "tags"
     elif (origin or hint) in PLAIN: found.kind = PLAIN[origin or hint]
     elif is_dataclass(hint): found.kind, found.record = "relation", hint
+    elif asked := next(filter(None, (ask(hint) for ask in Asked.hints)), None): found.kind, found.asked = "json", asked
     else:
         raise Problem(f"{name} is annotated with {getattr(hint, '__name__', hint)}, which cannot be asked for.",
             fix="Use str, int, float, bool, date, datetime, time, Decimal, Literal, an Enum, Text, Markdown, "
@@ -203,7 +216,7 @@ def value_of(field: Field, value: Any) -> Any:
     except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise Problem(f"{field.name} is {clip(value)!r}, which is not {KINDS[field.kind].noun}.",
             fix=f"Give {KINDS[field.kind].example}.") from None
-    if field.kind in ("json", "tags") and result is not None: keepable(field, to_sql(field, result))
+    if field.kind in ("json", "tags") and not field.asked and result is not None: keepable(field, to_sql(field, result))
     low, high = field.range.low, field.range.high
     if low is not None and result < low or high is not None and result > high:
         between = f"of at most {high}" if low is None else f"of at least {low}" if high is None else (
@@ -236,6 +249,7 @@ YES, NO = "yes true 1 on y x done".split(), "no false 0 off n -".split()
 def parse(field: Field, value: Any) -> Any:
     "`value` as the field's type. Raises ValueError and its kin."
     text = value if isinstance(value, str) else None
+    if field.asked: return field.asked.read(field, value)
     match field.kind:
         case "int" | "float" | "decimal" if isinstance(value, bool): pass
         case "text" | "long" | "markdown" | "file" if isinstance(value, str | int | float):

@@ -38,6 +38,7 @@ def picker(options: Iterable[tuple[Any, str]], chosen: Any, **attrs: Any) -> FT:
 
 def control(field: Field, value: Any, options: list[tuple[Any, str]] | None = None, **attrs: Any) -> FT:
     "The bare input of a field. `options` are (value, name) pairs to choose from, such as a relation's records."
+    if field.asked: return field.asked.draw(field, value, **attrs)
     text = as_text(field, value)
     attrs: Any = dict(name=field.name, required=field.is_required and (field.kind != "file" or not text)) | attrs
     if options is not None: return picker([("", ""), *options], text, **attrs)

@@ -36,7 +36,7 @@ from .base import *
 from .events import broadcaster
 from .fields import PLAIN, Field, Json, clip, field_of, hints_of, parameters_of, sayable, value_of
 from .store import actor, cause, db, dumps, table
-from .values import keep, load, plain_data, unmarked
+from .values import OTHERS, keep, load, plain_data, unmarked
 
 LINES, LINE = 500, 1000  # of a step's log: the newest lines, and characters of each
 GRACE = 0.7              # seconds that a cancelled step may take to end before it is given up
@@ -343,6 +343,11 @@ def copy_run(run_id: int) -> int:
         set_status(copied, row["status"])
         columns = ", ".join(n for n in db.columns_of("steps") if n not in ("run", "child"))
         db.execute(f"INSERT INTO steps (run, {columns}) SELECT ?, {columns} FROM steps WHERE run=?", [copied, run_id])
+        for name, step in rows_of_run(copied).items():
+            kind, _, text = (step["value"] or "").partition(":")
+            if kind in OTHERS:
+                own = f"{kind}:{OTHERS[kind].copy(text, f'runs/{copied}/{name}')}"
+                db.execute("UPDATE steps SET value=? WHERE run=? AND name=?", [own, copied, name])
         db.execute("INSERT INTO items SELECT ?, step, call, at, digest, value, error FROM items WHERE run=?",
             [copied, run_id])
         interrupt(copied)
@@ -479,6 +484,7 @@ class Job:
                 if inputs is None: return self.note(step, "waiting")
             else: inputs = answers_in(row.get("inputs"))
             given = {n: value_of(f, inputs[n]) if n in inputs else f.blank() for n, f in fields.items()}
+            given |= {n: f.asked.hand(given[n]) for n, f in fields.items() if f.asked}
             given |= {n: values[n] for n in step.piped} | {n: RESOURCES[kind](self) for n, kind in step.handed.items()}
             text = answers_text(inputs)
         except Exception as e: return self.fail(step, e)  # whatever `when`, choices or a kept value raise

@@ -154,7 +154,8 @@ def asked_form(step: Step, values: Mapping, typed: Any, problem: Problem | None,
         value = (typed.getlist(n) if f.kind == "tags" and f.choices and hasattr(typed, "getlist") else typed.get(n)
             if n in typed else typed.get(f"_now.{n}", f.blank()))
         kept = value if isinstance(value, str) and f.kind == "file" else ""
-        parts.append(labelled(f, value, wrong.get(n, ""), id=f"{step.name}-{n}",
+        more: dict[str, Any] = {"place": f"{attrs['hx_post']}.{n}"} if f.asked else {}
+        parts.append(labelled(f, value, wrong.get(n, ""), id=f"{step.name}-{n}", **more,
             autofocus=n == first, extra=Input(type="hidden", name=f"_now.{n}", value=kept) if kept else None))
     if any(f.kind == "file" for f in fields.values()):
         parts.append(SENT)
@@ -300,7 +301,7 @@ def step_card(run: dict, steps: list[Step], at: int, rows: dict, is_asking: bool
 
 def said(inputs: Mapping[str, Any]) -> str:
     "Answers, in a line."
-    return " · ".join(f"{n}: {clip(', '.join(map(str, v)) if isinstance(v, list) else v, 80)}"
+    return " · ".join(f"{n}: {clip(', '.join(map(str, v)) if isinstance(v, list) else getattr(v, 'told', v), 80)}"
         for n, v in inputs.items())
 
 

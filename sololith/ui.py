@@ -375,7 +375,7 @@ on("change", e => {
 })
 Object.assign(Idiomorph.defaults.callbacks, {
   beforeNodeMorphed(old, now) {
-    if (old.matches?.(".editing, .lazy") && old.id === now.id) return false
+    if (old.matches?.(".editing, .lazy, iframe.widget") && old.id === now.id) return false
     if (old.name === "ids") now.toggleAttribute?.("checked", old.checked)
   },
   beforeAttributeUpdated: name => name !== "open",

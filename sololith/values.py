@@ -26,6 +26,8 @@ TEXT_MOST = 20_000  # characters of a text that are shown
 ROWS = 50         # of a table on one page
 MARKED: dict[str, Callable[[str], Any]] = dict(date=date.fromisoformat, datetime=datetime.fromisoformat,
     time=time.fromisoformat, Decimal=Decimal, Path=Path)
+# Kinds of value that later chapters keep, load and show, by name: see widgets.py.
+OTHERS: dict[str, Any] = {}
 # A text that begins so is run by spreadsheets. Source: https://owasp.org/www-community/attacks/CSV_Injection
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -47,7 +49,8 @@ def plain_data(value: Any) -> Any:
     if kind is dict and all(type(k) is str and k != "$" for k in value):
         return {k: plain_data(v) for k, v in value.items()}
     name = "Path" if isinstance(value, Path) else kind.__name__
-    if name in MARKED and kind.__module__ in ("datetime", "decimal", "pathlib"): return {"$": [name, str(value)]}
+    if name in MARKED and (kind is MARKED[name] or kind.__module__ in ("datetime", "decimal", "pathlib")):
+        return {"$": [name, str(value)]}
     raise TypeError(name)
 
 
@@ -59,6 +62,8 @@ def keep(value: Any, place: str) -> str:
     if callable(draw := getattr(value, "savefig", None)):  # matplotlib's figures
         draw(picture := io.BytesIO(), format="png", dpi=144, bbox_inches="tight")
         value = Picture(picture.getvalue())
+    for kind, made in OTHERS.items():
+        if made.is_one(value): return f"{kind}:{made.keep(value, place)}"
     try: kind, data = "json", json.dumps(plain_data(value), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         try: kind, data = "pickle", pickle.dumps(value, 5)
@@ -74,6 +79,7 @@ def keep(value: Any, place: str) -> str:
 def load(kept: str) -> Any:
     "The value that was kept. Raises Problem where its file is gone or another one, or its class is not loaded."
     kind, _, text = kept.partition(":")
+    if kind in OTHERS: return OTHERS[kind].load(text)
     data: bytes = b""
     if kind == "file":
         digest, _, name = text.partition(":")
@@ -234,6 +240,8 @@ def show(value: Any, at: str = "", params: Mapping[str, str] = {}) -> Any:
         case Enum(): return Span(str(value.value), cls="chip")
         case Path() if value.is_relative_to(home.files): return file_link(str(value.relative_to(home.files)))
     if hasattr(value, "__ft__"): return value.__ft__()
+    for made in OTHERS.values():
+        if made.is_one(value): return made.show(value)
     if (rows := rows_of(value)) is not None: return show_rows(rows, at, params)
     bundle_of = getattr(value, "_repr_mimebundle_", None)
     data = bundle_of() if bundle_of else {}
