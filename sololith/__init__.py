@@ -29,6 +29,7 @@ from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
 from .shell import *           # pipelines as Unix filters
 from .widgets import *         # anywidgets in pages and steps
+from .notebook import *        # notebooks in and out
 from .outside import *         # other programs use our tools, and we use theirs: MCP
 from .apps.profiles import *   # the built-in apps, written with what a user has
 from .apps.tasks import *

@@ -1017,7 +1017,7 @@ def proposal_part(p: Mapping) -> FT:
         parts.append(Details(Summary(f"What was tried ({len(report.done)}, {report.seconds:g} s)"), Ul(*[Li(what
             + (f": {how}" if how else "")) for what, how in report.done], *[Li(n, cls="muted") for n in report.notes]),
             open=bool(report.notes)))
-    if p["source"] and p["status"] in ("ready", "refused"):
+    if p["source"] and is_open:
         parts.append(P("It ", ", ".join(report.reach) if report.reach else "reaches nothing but its own records", ".",
             cls="muted"))
     if p["source"] and p["source"] != p["base"]:
@@ -1126,10 +1126,9 @@ async def build_get(req: Request):
         "With a model you could say it in words. ", A("Get one", href="/models"), cls="muted"), cls="card"),
         Div(H2("Or fill it in"), spec_form({"kind": kind, "fields": [], "steps": []}, "/build", "Go on"),
         cls="card proposal"),
-        Div(H2("Or bring one"), Form(Input(type="file", name="file", accept=".py", aria_label="A plugin's file"),
-        Hidden("import",
-            name="act"), Button("Look at it", cls="quiet"), hx_post="/build", hx_encoding="multipart/form-data",
-            hx_swap="none"),
+        Div(H2("Or bring one"), Form(Input(type="file", name="file", accept=".py,.ipynb",
+            aria_label="A plugin's file, or a notebook"), Hidden("import", name="act"), Button("Look at it", cls="quiet"),
+            hx_post="/build", hx_encoding="multipart/form-data", hx_swap="none"),
             P("It is tried out where it can do no harm, and shown to you, before it is installed.", cls="muted"),
             cls="card"), cls="stack")
 
@@ -1153,12 +1152,15 @@ async def build_post(form: Sent):
     elif form.get("act") == "import":
         upload: Any = form.get("file")
         if not getattr(upload, "filename", ""): raise Problem("No file was chosen.", fix="Choose a plugin's .py file.")
-        data = await upload.read(1 << 20)
-        try: source = data.decode("utf-8-sig").replace("\r\n", "\n")
+        name, notes = identifier(Path(upload.filename).stem), list[str]()
+        made_by = bringing.get(Path(upload.filename).suffix.lower())
+        data = await upload.read(-1 if made_by else 1 << 20)
+        try:
+            if made_by: source, notes = await run_in_threadpool(made_by, data, name)
+            else: source = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError: raise Problem("This is no text.", fix="Choose a plugin's .py file.") from None
-        name = identifier(Path(upload.filename).stem)
         key = new_proposal(name, f"imported {clip(upload.filename)}", text_of_plugin(name))
-        await run_in_threadpool(proposed, key, name, source)
+        await run_in_threadpool(proposed, key, name, source, notes)
     else:
         spec = cleaned(spec_from(form))
         name = free_name(spec["name"])
@@ -1168,6 +1170,8 @@ async def build_post(form: Sent):
 
 
 making: set[asyncio.Task] = set()
+# what makes a plugin's text, and notes, of other files than .py: by ending, of their bytes and the plugin's name
+bringing: dict[str, Callable[[bytes, str], tuple[str, list[str]]]] = {}
 
 
 @rt("/build/{key:int}", methods=["GET"])

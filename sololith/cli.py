@@ -236,10 +236,7 @@ def new_verb(kind: Literal["crud", "pipeline"] | None = None, name: str | None =
     if name is None:
         if not sys.stdin.isatty(): raise Problem("It is not said what to make.", fix="Say: sololith new crud NAME FIELD …")
         kind, name, parts = asked_at_the_terminal(kind)
-    check_name(name)
-    path = home.apps / f"{name}.py"
-    if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
-    if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
+    path = new_plugin_file(name)
     spec: dict[str, Any] = dict(kind="app" if kind == "crud" else "pipeline", name=name, about="")
     if kind == "crud": spec["fields"] = [part_of(part) for part in parts or ["title"]]
     else:
@@ -258,6 +255,15 @@ def new_verb(kind: Literal["crud", "pipeline"] | None = None, name: str | None =
     home.apps.mkdir(parents=True, exist_ok=True)
     path.write_text(source_of(spec))
     return str(path)
+
+
+def new_plugin_file(name: str) -> Path:
+    "Where a new plugin is to be written. Raises Problem for a name that is none, or is taken."
+    check_name(name)
+    path = home.apps / f"{name}.py"
+    if name in firsts(system): raise Problem(f"/{name} is Sololith's own.", fix="Choose another name.")
+    if path.exists(): raise Problem(f"{path} exists.", fix="Choose another name, or edit that file.")
+    return path
 
 
 def asked_at_the_terminal(kind: str | None) -> tuple[Any, str, list[str]]:

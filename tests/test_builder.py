@@ -1042,7 +1042,7 @@ def test_sololith_new_alone_says_what_to_say_where_nobody_can_be_asked(tmp_path)
 def whole_context() -> str: return sololith.context()
 
 
-@pytest.mark.parametrize("budget", [0, 9_500, 32_000, 120_000])
+@pytest.mark.parametrize("budget", [0, 10_500, 32_000, 120_000])
 def test_the_context_is_within_the_budget_and_says_how_large_it_is(bench, budget):
     text = sololith.context(budget) if budget else whole_context()
     first, rest = text.split("\n", 1)

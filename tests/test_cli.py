@@ -38,7 +38,7 @@ class Thing:
 
 crud(Thing)
 '''
-VERBS = ["serve", "open", "new", "check", "journal", "undo", "export", "import", "backup", "restore", "onefile", "context", "doctor", "run", "ask", "tools", "call", "model", "mcp"]
+VERBS = ["serve", "open", "new", "check", "journal", "undo", "export", "import", "backup", "restore", "onefile", "context", "doctor", "run", "ask", "tools", "call", "model", "mcp", "notebook"]
 
 
 class Cli:
