@@ -19,7 +19,7 @@ Source of the front end's contract: https://anywidget.dev/en/afm/
 import asyncio, base64, contextlib, functools, hashlib, importlib, json, struct, threading
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
@@ -62,15 +62,18 @@ def unframed(data: bytes) -> tuple[dict, list[bytes]]:
     raise Problem("This is no message of a widget.", fix="Reload the page.")
 
 
+def library() -> Any:
+    "ipywidgets' module of that name; anywidget's are its widgets."
+    return importlib.import_module("ipywidgets.widgets.widget")
+
+
 def state_of(made: Any, names: Any = None) -> tuple[dict, list[list], list[Any]]:
     "The state of a widget, or some of it, as the front end has it, with what is binary apart: its paths, and the bytes."
-    from ipywidgets.widgets.widget import _remove_buffers
-    return _remove_buffers(made.get_state(names))
+    return library()._remove_buffers(made.get_state(names))
 
 
 def with_buffers(state: dict, paths: list[list], buffers: list[bytes]) -> dict:
-    from ipywidgets.widgets.widget import _put_buffers
-    try: _put_buffers(state, paths, buffers)
+    try: library()._put_buffers(state, paths, buffers)
     except (LookupError, TypeError, ValueError): raise Problem("A buffer has no place.", fix="Reload the page.") from None
     return state
 
@@ -84,11 +87,13 @@ class Tab(NamedTuple):
     def send(self, message: bytes) -> None: self.loop.call_soon_threadsafe(self.queue.put_nowait, message)
 
 
-live: dict[str, Any] = {}          # the widgets that are shown, by the number of their row, or the id of their model
+# The widgets that are shown, by key: the number of their row; “draft:PLACE” where one is asked for; the id of their model.
+live: dict[str, Any] = {}
 watching: dict[str, set[Tab]] = {}  # who is told what happens to a model, by its id
-rows_of_models: dict[str, str] = {}  # the row that the state of a model is kept in
+keys_of_models: dict[str, str] = {}  # under which key the state of a model is kept
 locks: dict[str, threading.Lock] = {}
-moved: set[str] = set()  # the rows whose widgets are not kept as they are now
+moved: set[str] = set()  # the keys of widgets that are not kept as they are now
+starts: dict[str, Callable[[], Any]] = {}  # what makes the widget of a draft that nobody has touched yet, by key
 
 
 @functools.cache
@@ -110,36 +115,31 @@ def heard(model: str, said: Mapping, buffers: Iterable[Any], but: Tab | None = N
     message = framed({**said, "model": model}, buffers)
     for tab in list(watching.get(model, ())):
         if tab is not but: tab.send(message)
-    if said.get("method") == "update" and (row := rows_of_models.get(model)): moved.add(row)
+    if said.get("method") == "update" and (key := keys_of_models.get(model)): moved.add(key)
 
 
-def is_widget(value: Any) -> bool:
-    return not isinstance(value, type) and any(c.__module__ == "ipywidgets.widgets.widget" for c in type(value).__mro__)
-
-
-def is_widget_class(hint: Any) -> bool:
+def is_widget_class(hint: Any) -> bool:  # without an import of what may not be wanted, or there
     return isinstance(hint, type) and any(c.__module__ == "ipywidgets.widgets.widget" for c in hint.__mro__)
 
 
 def models_of(made: Any) -> dict[str, Any]:
     "A widget and those that its state names, by the ids of their models."
-    from ipywidgets.widgets.widget import _instances
+    instances = library()._instances
     found, todo = dict[str, Any](), [made]
     while todo:
         one = todo.pop()
         if one.model_id in found: continue
         found[one.model_id] = one
         named = re.findall(r'"(?:IPY_MODEL_|anywidget:)([\w-]+)"', json.dumps(state_of(one)[0], default=str))
-        todo += [_instances[n] for n in named if n in _instances]
+        todo += [instances[n] for n in named if n in instances]
     return found
 
 
 def connected(made: Any) -> dict[str, Any]:
     "A widget's models, each with a channel of ours."
-    from ipywidgets.widgets.widget import _instances
     models = models_of(made)
     for model, one in models.items():
-        _instances[model] = one
+        library()._instances[model] = one
         if not isinstance(one.comm, channel_class()): one.comm = channel_class()(comm_id=model, primary=False)
         locks.setdefault(model, threading.Lock())
     return models
@@ -183,8 +183,10 @@ def new_row(made: Any, place: str = "") -> str:
 def keep_moved() -> None:
     "Keep the states of what has moved."
     while moved:
-        row = moved.pop()
-        if made := live.get(row): db.execute("UPDATE widgets SET state=? WHERE id=?", [kept_state(made), number(row)])
+        if (made := live.get(key := moved.pop())) is None: continue
+        if not key.isdecimal() and not db.one("SELECT 1 FROM widgets WHERE place=?", [key]): new_row(made, key)
+        column = "id" if key.isdecimal() else "place"
+        db.execute(f"UPDATE widgets SET state=? WHERE {column}=?", [kept_state(made), key])
 
 
 async def keep_widgets() -> None:
@@ -220,32 +222,37 @@ def made_again(kind: str, data: bytes) -> Any:
     return made
 
 
-def shown_as(made: Any, row: str = "") -> str:
-    "The name under which tabs ask for a widget, which is live from now on."
-    key = row or made.model_id
-    live[key] = made
-    for model in connected(made): rows_of_models[model] = row
-    return key
+def shown_as(made: Any, key: str = "") -> str:
+    "The key under which tabs ask for a widget, which is live from now on."
+    live[key or made.model_id] = made
+    for model in connected(made): keys_of_models[model] = key
+    return key or made.model_id
 
 
-def widget_in(row: str) -> Any:
-    "The widget whose state is in a row, live or made again. Raises Problem where there is none."
-    if row in live: return live[row]
-    found = db.first("SELECT * FROM widgets WHERE id=?", [number(row)])
-    if not found: raise Problem("This widget is not there any more.", fix="Reload the page.", status=404)
-    made = made_again(found["class"], found["state"])
-    shown_as(made, row)
+def key_of(made: Any) -> str: return next((key for key, one in live.items() if one is made), "")
+
+
+def row_of(key: str) -> dict | None:
+    return db.first("SELECT * FROM widgets WHERE id=?" if key.isdecimal() else "SELECT * FROM widgets WHERE place=?", [key])
+
+
+def widget_in(key: str) -> Any:
+    "The widget of a key, live or made again. Raises Problem where there is none."
+    if key in live: return live[key]
+    if found := row_of(key): made = made_again(found["class"], found["state"])
+    elif key in starts: made = starts[key]()
+    else: raise Problem("This widget is not there any more.", fix="Reload the page.", status=404)
+    shown_as(made, key)
     return made
 
 
 def put_away(key: str) -> None:
     "Close a widget that nobody needs any more; one without a row is only let go of, as a plugin may show it again."
-    from ipywidgets.widgets.widget import _instances
     keep_moved()
     if (made := live.pop(key, None)) is None: return
     for model, one in models_of(made).items():
-        for of in (rows_of_models, watching, locks, _instances): of.pop(model, None)
-        if key.isdecimal(): one.close()
+        for of in (keys_of_models, watching, locks, library()._instances): of.pop(model, None)
+        if key != model: one.close()
 
 
 def forget() -> None:
@@ -258,8 +265,9 @@ def close_deleted(entries: list[dict]) -> None:
     "Close the widgets of runs that were deleted. They are made again where that is undone."
     for e in entries:
         if e["app"] == "runs" and e["verb"] == "delete":
-            for found in db.query("SELECT id FROM widgets WHERE place LIKE ?", [f"%runs/{e['record_id']}/%"]):
-                put_away(str(found["id"]))
+            place = f"runs/{e['record_id']}/"
+            own = [str(row["id"]) for row in db.query("SELECT id FROM widgets WHERE place LIKE ?", [f"%{place}%"])]
+            for key in [*own, *(key for key in live if place in key)]: put_away(key)
 
 
 db.listeners.append(close_deleted)
@@ -267,23 +275,22 @@ db.listeners.append(close_deleted)
 
 class Widgets:
     "A widget that a step gives: its value is a row, and what is done with it since is kept there."
-    def is_one(self, value: Any) -> bool: return is_widget(value)
+    def is_one(self, value: Any) -> bool: return is_widget_class(type(value))
     def load(self, text: str) -> Any: return widget_in(text)
 
     def copy(self, text: str, place: str) -> str:
         "A row like it, for a run that is a copy."
         keep_moved()
-        row = db.first("SELECT class, state FROM widgets WHERE id=?", [number(text)])
-        return str(db.add("widgets", row | {"place": place})) if row else text
+        row = row_of(text)
+        return str(db.add("widgets", row | {"id": None, "place": place})) if row else text
 
     def keep(self, value: Any, place: str) -> str:
-        row = next((r for r, made in live.items() if made is value and r.isdecimal()), "")
-        if row: return row
+        if (key := key_of(value)).isdecimal(): return key
         for old in db.query("SELECT id FROM widgets WHERE place=?", [place]): put_away(str(old["id"]))
         return shown_as(value, new_row(value, place))
 
     def show(self, value: Any) -> FT:
-        return box(next((r for r, made in live.items() if made is value), "") or shown_as(value), type(value).__name__)
+        return box(key_of(value) or shown_as(value), type(value).__name__)
 
 
 OTHERS["widget"] = Widgets()
@@ -304,7 +311,7 @@ class Left:
 
     @property
     def told(self) -> str:
-        found = db.first("SELECT class FROM widgets WHERE id=?", [number(self.row)])
+        found = row_of(self.row)
         return re.split("[.:]", found["class"])[-1] if found else "a widget"
 
 
@@ -318,19 +325,23 @@ class AskedByWidget(Asked):
     @property
     def made(self) -> Any: return self.source if is_widget_class(self.source) else self.source()
 
+    def start(self, field: Field, value: Any) -> Any:
+        "The widget as it is before anybody touches it: as it was answered, or given, or as it is made."
+        if value in (None, ""): return self.made(**self.given)
+        row: Any = row_of(self.read(field, value).row)
+        return made_again(row["class"], row["state"])
+
     def draw(self, field: Field, value: Any, place: str = "", **attrs: Any) -> FT:
-        row = str(db.one("SELECT id FROM widgets WHERE place=?", [place]) or "") if place else ""
-        if isinstance(value, str) and value.startswith("widget:"): row = value[7:]
-        if not row:
-            start = widget_in(self.read(field, value).row) if value not in (None, "") else self.made(**self.given)
-            row = new_row(start, place)
-            if value in (None, ""): shown_as(start, row)
-        return Div(box(row, field.label), Hidden(f"widget:{row}", name=field.name), id=attrs.get("id"))
+        is_drawn = isinstance(value, str) and value.startswith("widget:")
+        key = value[7:] if is_drawn else f"draft:{place}"
+        if not is_drawn: starts[key] = lambda: self.start(field, value)
+        return Div(box(key, field.label), Hidden(f"widget:{key}", name=field.name), id=attrs.get("id"))
 
     def read(self, field: Field, value: Any) -> Left:
         "What was drawn, or the value that the widget would have as JSON. Raises ValueError."
         if isinstance(value, Left): return value
-        if isinstance(value, str) and value.startswith("widget:"): return Left(new_row(widget_in(value[7:]), value))
+        if isinstance(value, str) and value.startswith("widget:"):
+            return Left(new_row(widget_in(value[7:]), f"answer {value[7:]}"))
         made = self.made(**self.given)
         if not self.trait: raise ValueError("a whole widget is drawn, not said")
         setattr(made, self.trait, json.loads(value) if isinstance(value, str) else value)
@@ -339,10 +350,11 @@ class AskedByWidget(Asked):
     def sample(self) -> Left: return Left(new_row(self.made(**self.given)))
 
     def hand(self, value: Left) -> Any:
-        draft = (db.one("SELECT place FROM widgets WHERE id=?", [number(value.row)]) or "").partition("widget:")[2]
+        draft = ((row_of(value.row) or {}).get("place") or "").partition("answer ")[2]
         if draft:  # it is answered: the next one begins anew
             put_away(draft)
-            db.execute("DELETE FROM widgets WHERE id=?", [number(draft)])
+            starts.pop(draft, None)
+            db.execute("DELETE FROM widgets WHERE place=?", [draft])
             db.execute("UPDATE widgets SET place='' WHERE id=?", [number(value.row)])
         made = widget_in(value.row)
         return getattr(made, self.trait) if self.trait else made
@@ -409,9 +421,8 @@ def said_by_tab(tab: Tab, head: dict, buffers: list[bytes]) -> None:
             tab.send(framed({"key": key, "model": model, "root": made.model_id, "count": len(models), "state": front(state),
                 "buffer_paths": paths}, parts))
         return
-    from ipywidgets.widgets.widget import _instances
     model, method = str(head.get("model")), head.get("method")
-    made = _instances.get(model)
+    made = library()._instances.get(model)
     if not made or tab not in watching.get(model, ()):
         raise Problem("This widget is not there any more.", fix="Reload the page.")
     with locks[model]:
@@ -430,8 +441,9 @@ def updated(tab: Tab, made: Any, head: dict, buffers: list[bytes]) -> None:
         return {"method": "update", "state": found, "buffer_paths": at}, parts
     if wrong := [n for n in state if FIXED.fullmatch(n)]:
         raise Problem(f"{type(made).__name__} lets nobody change {clip(wrong[0])}.", fix="Reload the page.")
-    place = db.one("SELECT place FROM widgets WHERE id=?", [number(rows_of_models.get(made.model_id))]) or ""
-    if (run := re.search(r"runs/(\d+)/", place)) and runs.row(int(run[1]))["is_locked"]:
+    key = keys_of_models.get(made.model_id, "")
+    run = re.search(r"runs/(\d+)/", (row_of(key) or {"place": key})["place"])
+    if run and runs.row(int(run[1]))["is_locked"]:
         heard(made.model_id, *now())
         raise Problem("This run is locked.", fix="Unlock it first.")
     state = {n: v for n, v in state.items() if n in made.keys}  # as Jupyter does: some send more

@@ -29,6 +29,7 @@ from model_server import ModelServer
 PROBE = '''
 "Probe: counts what gets through, and tells which routes there are."
 from sololith import *
+module_url("export default {}")
 from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
@@ -175,7 +176,7 @@ def no_hits(T):
 
 FILL = {"{record_id:int}": "1", "{run_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme",
         "{conversation:int}": "1", "{message:int}": "4", "/value/{name}": "/value/name", "{entry:int}": "1", "/steps/{name}": "/steps/name", "{key:int}": "1",
-        "/plugins/{name}": "/plugins/probe"}
+        "/plugins/{name}": "/plugins/probe", "{digest}": hashlib.sha256(b"export default {}").hexdigest()[:24]}
 
 
 def made_by_the_model(server: Server) -> int:

@@ -100,13 +100,13 @@ FIT_STYLE = """
 p { display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; margin: 0 0 .5rem } label { display: flex; gap: .5rem }
 button { font: inherit; padding: .2rem .7rem; border: 1px solid #ccc; border-radius: .4rem; background: #fff }
 .a { color: #0b6a60 } .b { color: #b3541e } button[aria-pressed=true] { border-color: currentColor; background: #f2f2ee }
-canvas { width: 100%; height: 320px; border: 1px solid #ddd; border-radius: .5rem; touch-action: none; cursor: crosshair;
-  box-sizing: border-box } canvas:focus-visible { outline: 2px solid #0b6a60 } span { color: #666 }
+canvas { width: 100%; height: 320px; border: 1px solid #ddd; border-radius: .5rem; touch-action: none;
+  box-sizing: border-box }
 """
 FIT_SCRIPT = """
 const colours = {a: [11, 106, 96], b: [179, 84, 30]}
 const board = () => Object.assign(document.createElement("canvas"), {width: 960, height: 480, tabIndex: 0,
-  ariaLabel: "Draw with the mouse, or with the arrow keys and the space bar"})
+  ariaLabel: "Draw with the mouse, or with arrows and space"})
 const placed = (canvas, e) => {
   const box = canvas.getBoundingClientRect()
   return [(e.clientX - box.x) / box.width, 1 - (e.clientY - box.y) / box.height]
