@@ -29,6 +29,7 @@ from .server import *          # assemble the app and serve it
 from .cli import *             # the command line
 from .shell import *           # pipelines as Unix filters
 from .widgets import *         # anywidgets in pages and steps
+from .browser import *         # your own browser, at work
 from .notebook import *        # notebooks in and out
 from .outside import *         # MCP, both ways
 from .apps.profiles import *
@@ -41,3 +42,6 @@ from .apps.hello import *
 from .apps.csv_clean import *
 from .apps.link_check import *
 from .apps.draw_and_fit import *
+from .apps.page_digest import *
+from .apps.site_map import *
+from .apps.watch import *

@@ -606,18 +606,6 @@ def with_numbers(rows: list[dict]) -> list[dict]:
     return rows
 
 
-def fetch(url: str) -> str:
-    "The readable text of a web page."
-    import httpx2
-    from bs4 import BeautifulSoup
-    answer = httpx2.get(str(url), follow_redirects=True, timeout=20,
-        headers={"User-Agent": "Sololith (a person's own fetch)"})
-    answer.raise_for_status()
-    soup = BeautifulSoup(answer.text, "html.parser")
-    for tag in soup(["script", "style", "nav", "header", "footer"]): tag.decompose()
-    return re.sub(r"\n\s*\n+", "\n\n", soup.get_text("\n")).strip()
-
-
 def table_spoken_of(what: str) -> list[dict]:
     "The first rows of the table in files/ that is spoken of by its name; none where there is no such."
     for path in sorted(home.files.glob("*.[ctj]s[vo]*")):

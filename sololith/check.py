@@ -399,6 +399,18 @@ class Made(Ask):
     async def on_loop(self, work: Any) -> Any: return await work
 
 
+class MadePage:
+    "A page, and a browser, that is not there: whatever is done with it comes to something."
+    url, profile, is_visible, per_second = "https://example.org/", "default", False, 0.0
+    def __init__(self, job: Any = None): pass
+    def __getattr__(self, name: str) -> Any:
+        made = dict(open=self, tab=self, tables=[[{"column 1": "1", "column 2": "2"}]] * 20, has=False, links=[{"text": "A",
+            "url": self.url}], visit={"title": "A page", "status": 200, "size": 100, "links": []}, download="sample.csv",
+            screenshot="sample.csv", pdf="sample.csv")
+        async def do(*_: Any, **__: Any) -> Any: return made.get(name, "A made-up page.")
+        return do
+
+
 def fitting(schema: Any) -> Any:
     "A value that fits a JSON Schema of the simple kind."
     if enum := schema.get("enum"): return enum[0]
@@ -436,6 +448,7 @@ def sample_table(source: str) -> str:
 async def try_pipeline(made: Pipeline, table: str, values: dict[str, str]) -> str:
     "A run of a pipeline on a table, with made-up answers, from its first step to its last; what kind of value each gives."
     RESOURCES[Ask] = Made
+    RESOURCES.update({kind: MadePage for kind in RESOURCES if kind.__name__ == "Browser"})
     (home.files / "sample.csv").write_text(table)
     given: dict[str, Any] = {"--yes": True}
     open_ = {n: f for n, f in made.asked.items() if f.kind == "file" or not callable(f.default) and f.blank() in (None,

@@ -300,8 +300,11 @@ def doctor_verb() -> list[dict]:
     can_write = os.access(home.path if home.path.exists() else home.path.parent, os.W_OK)
     found = dict(sololith=__version__, python=platform.python_version(), sqlite=apsw.sqlite_lib_version(),
         workspace=str(home.path), browser=browser, backups=str(len(list(home.backups.glob("*.*")))))
-    return [dict(what=n, found=v, fix="It cannot be written to." if n == "workspace" and not can_write else "")
-        for n, v in found.items()]
+    return [*(dict(what=n, found=v, fix="It cannot be written to." if n == "workspace" and not can_write else "")
+        for n, v in found.items()), *(check() for check in checks)]
+
+
+checks: list[Callable[[], dict]] = []  # what later chapters look for
 
 
 @verb("onefile > sololith.py")

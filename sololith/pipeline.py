@@ -399,6 +399,7 @@ class Job:
         self.run_id, self.row, self.step = run_id, runs.row(run_id), ""
         self.pipeline = pipeline_of(self.row)
         self.thread = threading.Thread(target=self.work, daemon=True, name=f"run {run_id}")
+        self.closing: list[Callable[[], Any]] = []
         self.wish: Future = Future()  # done when it is to be cancelled
         self.began, self.child = clock.monotonic(), None
         self.clear()
@@ -564,7 +565,10 @@ class Job:
 
     async def awaited(self, coroutine: Any) -> Any:
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
-        return await coroutine
+        try: return await coroutine
+        finally:
+            while self.closing:  # what its resources have open
+                with contextlib.suppress(Exception): await self.closing.pop()()
 
     def stop(self, thread: threading.Thread, why: type[BaseException]) -> None:
         "End the attempt: by its loop, then by an exception in its thread; if it hears neither, it goes on unheeded."

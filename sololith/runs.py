@@ -238,6 +238,7 @@ def run_live(run_id: int, since: int | None = None) -> list[FT]:
     return [region, *cards]
 
 
+on_step_card: list[Callable[[int, str], Any]] = []  # what later chapters show of a step, by its run and name
 on_run: list[Callable[[dict], Any]] = []  # what later chapters offer beside a run's status
 NOT_YET = {"version": 0, "status": "waiting"}  # the row of a step that has none
 
@@ -294,6 +295,7 @@ def step_card(run: dict, steps: list[Step], at: int, rows: dict, is_asking: bool
         parts.append(Details(Summary(f"{count:,} items failed", cls="error"),
             Ul(*[Li(f["error"]) for f in failed], cls="small"),
             act("retry", "Retry the failed items") if may else None, id=f"failed-{step.name}"))
+    parts += [part for show_more in on_step_card if (part := show_more(run["id"], step.name))]
     if row.get("logs"):
         parts.append(Details(Summary("Log", cls="small muted"),
             Pre(row["logs"][-20_000:], cls="tail", tabindex="0"), open=status == "running"))

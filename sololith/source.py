@@ -58,7 +58,7 @@ def wall(): return H1("Plants")
 BAR = re.compile(r"^# ═══ (sololith/\S+\.py)$", re.M)
 # What is left out first where there is less room, down to its docstring: the built-in apps, then what a plugin has least to
 # do with. What is not named here stays to the last.
-DROPPED = ("apps/", "outside", "notebook", "widgets", "assets", "guard", "server", "shell", "models", "check",
+DROPPED = ("apps/", "outside", "notebook", "browser", "widgets", "assets", "guard", "server", "shell", "models", "check",
     "builder", "source", "chat", "acting", "cli", "plugins", "memory", "files", "values", "ui", "events", "runs",
     "tools", "store", "forms", "pipeline", "crud", "fields")
 

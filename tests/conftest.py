@@ -23,13 +23,12 @@ if ONEFILE:  # before anything can say `import sololith`
 
 # What the form makes a difference to: the start, static files, names of modules, the sandbox's child, the source as text.
 # Elsewhere both forms run the same lines, and once is enough; SOLOLITH_ALL=1 (make soak) runs all of it on the one file.
-FORM_MATTERS = {"test_onefile", "test_cli", "test_guard", "test_plugins", "test_assets", "test_docs", "test_check", "test_builder",
-                "test_pipelines", "test_crud", "test_shell", "test_values", "test_fields", "test_store", "test_files",
+FORM_MATTERS = {"test_onefile", "test_cli", "test_guard", "test_plugins", "test_assets", "test_check", "test_pipelines",
                 "test_model_server", "test_project", "test_nix"}
 
 
 # The files that take longest, which begin first, so that no worker is left with one of them at the end.
-LONGEST = ("test_mcp test_chat_browser test_durability test_engine test_widgets test_browser test_process test_builder_browser "
+LONGEST = ("test_mcp test_browsing test_chat_browser test_durability test_engine test_widgets test_browser test_process test_builder_browser "
            "test_acting test_acting_browser test_builder test_guard test_live test_axe test_plugins test_cli test_filesapp").split()
 
 

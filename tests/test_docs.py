@@ -19,7 +19,7 @@ PUBLIC = set("""Text Markdown Email Url File Json Tags Range Pattern Help fields
     SSEBroadcaster on_message profiles tasks notes Profile Task Note Field Choices pipeline Pipeline each progress Progress
     Run start_run artifact rows_of csv_of all_pipelines Ask ask current_model Provider Chunk remember recall slash Slash begin_turn
     note outside_servers tool Tool all_tools tool_called use use_tool Done rehearse take_back read_file fetch source_of spec_of
-    patched examine Report context find_source API widget""".split())
+    patched examine Report context find_source API widget Browser Page""".split())
 
 
 @pytest.mark.parametrize("source", EXAMPLES)

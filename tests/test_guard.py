@@ -30,6 +30,7 @@ PROBE = '''
 "Probe: counts what gets through, and tells which routes there are."
 from sololith import *
 module_url("export default {}")
+db.execute("INSERT OR IGNORE INTO frames (id, run, step, text, picture) VALUES (1, 1, 'x', 'x', x'ffd8ff')")
 from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
@@ -176,7 +177,7 @@ def no_hits(T):
 
 FILL = {"{record_id:int}": "1", "{run_id:int}": "1", "export.{kind}": "export.csv", "/ui/{name}": "/ui/theme",
         "{conversation:int}": "1", "{message:int}": "4", "/value/{name}": "/value/name", "{entry:int}": "1", "/steps/{name}": "/steps/name", "{key:int}": "1",
-        "/plugins/{name}": "/plugins/probe", "{digest}": hashlib.sha256(b"export default {}").hexdigest()[:24]}
+        "/plugins/{name}": "/plugins/probe", "{frame:int}": "1", "{digest}": hashlib.sha256(b"export default {}").hexdigest()[:24]}
 
 
 def made_by_the_model(server: Server) -> int:
