@@ -488,6 +488,7 @@ at("/journal", "journal")
 at("/journal", "journal-difference", lambda page: page.locator("#journal-list summary").nth(1).click())
 at("/plugins", "plugins", lambda page: page.locator(".card.bad summary").click())
 at("/build?kind=app", "build")
+at("/browser", "browser")
 at("/build?kind=pipeline", "build-pipeline")
 at("/plugins/recipes", "versions", lambda page: page.locator("summary", has_text="The difference").first.click())
 

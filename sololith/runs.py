@@ -30,7 +30,8 @@ SENT = ft_hx("progress", value="0", max="1", cls="sent", aria_label="Sent")  # h
 FEW = 12  # steps up to which each that is done shows itself whole
 styles.append("""
 #steps { gap: .75rem }
-.step { display: grid; gap: .6rem; margin: 0; padding: .9rem 1.25rem; > *, h2, .value > * { margin: 0 !important }
+.step { display: grid; grid-template-columns: minmax(0, 1fr); gap: .6rem; margin: 0; padding: .9rem 1.25rem;
+  > *, h2, .value > * { margin: 0 !important }
   > header { all: unset; display: flex; gap: .6rem; align-items: center; flex-wrap: wrap }
   h2 { font-size: 1rem }
   header button { min-height: 1.9rem; padding: .1rem .4rem; color: var(--dim); font-size: .8125rem }

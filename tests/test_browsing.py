@@ -1,6 +1,7 @@
 """The person's browser at work (threats A22, B7, B11): steps that open, read, fill in and click, on a site of our own on loopback."""
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +104,15 @@ async def long(site, browser: Browser):
     for n in range(600):
         progress(n, 600)
         await asyncio.sleep(.1)
+
+
+attached = made("Attached")
+
+@attached.step
+async def beside(site, browser: Browser):
+    browser.attach = site["what"]
+    page = await browser.open(site["url"])
+    return await page.title()
 
 
 asks = made("Asks")
@@ -380,3 +390,31 @@ def test_what_was_typed_is_asked_for_the_next_time(site):
     source = recorder.source()
     assert 'search_for: str = "green \\"tea\\""' in source and 'page.fill("Search for", answers["search_for"])' in source and 'page.fill("Only new", True)' in source
     assert not chapter("check").examine("searches", source).problems, source
+
+
+# ─── the person's own window, and the model ───
+
+def test_a_running_browser_of_the_persons_own_is_used_and_left_open(W, site, tmp_path):
+    own = subprocess.Popen([next(filter(None, map(shutil.which, browsing.BROWSERS))), "--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={tmp_path}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (tmp_path / "DevToolsActivePort").exists(), 15)
+        port = (tmp_path / "DevToolsActivePort").read_text().split()[0]
+        done = run(W, "attached", url=f"{site.url}/article", what=f"http://127.0.0.1:{port}")
+        assert done["status"] == "done" and done["last"]["value"], done["last"]
+        assert own.poll() is None
+    finally:
+        own.kill()
+        own.wait(10)
+    nobody = run(W, "attached", url=f"{site.url}/article", what=f"http://127.0.0.1:{port}")
+    assert "No browser answers" in nobody["last"]["error"] and "Chrome 136" in nobody["last"]["error"]
+
+
+def test_b7_the_models_hand_on_the_browser_asks_and_does_what_the_lines_say(W, site):
+    def call(*args: str) -> subprocess.CompletedProcess:
+        return subprocess.run([*SOLOLITH, "call", "browser_act", f"url={site.url}/js", *args], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=environment(SOLOLITH_HOME=str(W.workspace)))
+    before = len(site.asked)
+    refused = call("deeds=click Show more")
+    assert refused.returncode and len(site.asked) == before, refused
+    done = call("deeds=wait Item 20\nclick Show more\nwait Item 40", "--yes")
+    assert done.returncode == 0 and "Item 40" in done.stdout, done
+    assert "is nothing to do" in call("deeds=eat it", "--yes").stderr
