@@ -40,6 +40,7 @@ from .values import artifact
 
 PATIENCE = 15            # seconds for a page to load, or a thing to appear
 FETCH_MOST, DOWNLOAD_MOST = 5 << 20, 200 << 20  # bytes
+CACHED = 600             # seconds
 FRAMES_MOST = 60         # pictures that are kept of a step
 BROWSER_AGENT = "Sololith (a person's own browser; one machine)"
 BROWSERS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "microsoft-edge", "chrome", "msedge",
@@ -92,9 +93,16 @@ def resolver_rules() -> str:
     return ", ".join(f"MAP {rule} ~NOTFOUND" for rule in [f"*:{own_port()}", *(r for r in closed if not is_open(r))])
 
 
-def fetch(url: str) -> str:
-    "The readable text of a web page, as Markdown. Raises Problem for what may not be reached, is no text, or too large."
+pages_read: dict[str, tuple[float, str]] = {}  # what pages said, and when
+
+
+def fetch(url: str, fresh: bool = False) -> str:
+    """The readable text of a web page, as Markdown; for ten minutes as it was, unless it is to be fresh. Raises Problem for
+    what may not be reached, is no text, or too large."""
     import httpx2
+    first, now = str(url), clock.monotonic()
+    for old in [u for u, (at, _) in pages_read.items() if now - at > CACHED]: pages_read.pop(old, None)
+    if not fresh and first in pages_read: return pages_read[first][1]
     for _ in range(6):
         addresses_of(url)
         try:
@@ -112,7 +120,9 @@ def fetch(url: str) -> str:
         except (httpx2.HTTPError, httpx2.InvalidURL) as e:
             raise Problem(f"{clip(url)} could not be read: {clip(e, 120) or type(e).__name__}.", fix="Try again.") from e
         text = data.decode(answer.encoding or "utf-8", "replace")
-        return reading_of(text, url) if "html" in kind else text
+        text = reading_of(text, url) if "html" in kind else text
+        pages_read[first] = now, text
+        return text
     raise Problem(f"{clip(url)} leads round in circles.", fix="Give the address where it ends.")
 
 
@@ -175,7 +185,10 @@ class Browser:
         await page.open(url)
         return page
 
-    async def tab(self) -> "Page": return Page(self, await (await self.started()).new_page())
+    async def tab(self) -> "Page":
+        context = await self.started()
+        try: return Page(self, await context.new_page())
+        except Exception as e: raise Problem("The browser was closed.", fix="Retry.") from e  # whatever Playwright raises
 
     async def turn(self) -> None:
         "Wait until the next page may be asked for."

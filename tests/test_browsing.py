@@ -1,5 +1,7 @@
 """The person's browser at work (threats A22, B7, B11): steps that open, read, fill in and click, on a site of our own on loopback."""
+import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -104,6 +106,18 @@ async def long(site, browser: Browser):
     for n in range(600):
         progress(n, 600)
         await asyncio.sleep(.1)
+
+
+works = made("Works")
+
+@works.step
+async def busy(site, browser: Browser):
+    browser.profile = "works"
+    page = await browser.open(site["url"] + "/article")
+    for n in range(int(site["what"] or 200)):
+        await page.text("h1")
+        await asyncio.sleep(.1)
+    return n
 
 
 attached = made("Attached")
@@ -247,6 +261,40 @@ def test_a_cancelled_run_leaves_no_browser_and_its_profile_is_free(W, site):
     assert ended(W, path)["status"] == "cancelled"
     wait_for(lambda: not browsers(W), 10, "the browser's end")
     assert run(W, "goes", url=site.url + "/article", profile="stays")["status"] == "done"
+
+
+def test_a_browser_that_dies_is_said_in_a_sentence_and_retry_works(W, site):
+    path = begun(W, "works", url=site.url, what=60)
+    wait_for(lambda: browsers(W), 15)
+    time.sleep(1)
+    for line in browsers(W):
+        with contextlib.suppress(ProcessLookupError): os.kill(int(line.split()[0]), 9)
+    done = ended(W, path)
+    assert done["status"] == "failed" and re.search("The browser was closed|The page crashed", done["steps"][-1]["error"]), done
+    W.post(f"{path}/act", {"act": "retry"})
+    assert ended(W, path)["status"] == "done" and not browsers(W)
+
+
+def test_a_server_that_ends_takes_its_browser_with_it(start, workspace, site):
+    (workspace / "apps").mkdir(parents=True)
+    (workspace / "apps" / "goes.py").write_text(PLUGIN)
+    server = start()
+    server.post("/browser", {"act": "allow", "name": site.host})
+    begun(server, "stays", url=site.url)
+    wait_for(lambda: browsers(server), 15)
+    time.sleep(.5)
+    assert server.stop() == 0
+    wait_for(lambda: not browsers(server), 10, "the browser's end")
+
+
+def test_a_page_is_asked_for_once_in_ten_minutes_unless_it_is_to_be_fresh(site, monkeypatch):
+    monkeypatch.setattr(browsing, "hosts_allowed", lambda: [site.host])
+    monkeypatch.setattr(browsing, "own_port", int)
+    before = site.count("/tables")
+    texts = {browsing.fetch(f"{site.url}/tables") for _ in range(3)}
+    assert len(texts) == 1 and site.count("/tables") == before + 1
+    browsing.fetch(f"{site.url}/tables", fresh=True)
+    assert site.count("/tables") == before + 2
 
 
 def test_a_killed_server_leaves_no_browser(start, workspace, site):

@@ -55,7 +55,7 @@ async def site_pages(start, browser: Browser):
 
 def in_sitemap(origin):
     "What a site says of itself in sitemap.xml."
-    try: places = ElementTree.fromstring(fetch(f"{origin}/sitemap.xml")).iter()
+    try: places = ElementTree.fromstring(fetch(f"{origin}/sitemap.xml", fresh=True)).iter()
     except (Problem, ElementTree.ParseError): return []
     return [e.text.strip() for e in places if e.tag.endswith("}loc") and e.text]
 
