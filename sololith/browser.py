@@ -181,6 +181,7 @@ class Browser:
 
     async def open(self, url: str) -> "Page":
         "A new page at an address. Raises Problem where it may not be reached, or does not come."
+        await asyncio.to_thread(addresses_of, url)  # before there is a browser
         page = await self.tab()
         await page.open(url)
         return page
