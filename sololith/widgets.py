@@ -641,8 +641,7 @@ async def box_get():
 
 
 styles.append("""
-iframe.widget { display: block; width: 100%; height: 3rem; border: 0; border-radius: var(--radius, .4rem); background: #fff;
-  color-scheme: light }
+iframe.widget { display: block; width: 100%; height: 3rem; border: 0; border-radius: var(--radius, .4rem) }
 """)
 scripts.append("""
 (() => {

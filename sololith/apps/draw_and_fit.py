@@ -97,14 +97,16 @@ export default {render({model, el}) {
 
 
 FIT_STYLE = """
+html { color-scheme: light dark; background: none; color: CanvasText }
 p { display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; margin: 0 0 .5rem } label { display: flex; gap: .5rem }
-button { font: inherit; padding: .2rem .7rem; border: 1px solid #ccc; border-radius: .4rem; background: #fff }
-.a { color: #0b6a60 } .b { color: #b3541e } button[aria-pressed=true] { border-color: currentColor; background: #f2f2ee }
-canvas { width: 100%; height: 320px; border: 1px solid #ddd; border-radius: .5rem; touch-action: none;
+button { font: inherit; padding: .2rem .7rem; border: 1px solid #8886; border-radius: .4rem; background: none }
+.a { color: light-dark(#0b6a60, #5fc4b4) } .b { color: light-dark(#a34a18, #f0a070) }
+button[aria-pressed=true] { border-color: currentColor; background: #8882 }
+canvas { width: 100%; height: 320px; border: 1px solid #8884; border-radius: .5rem; touch-action: none;
   box-sizing: border-box }
 """
 FIT_SCRIPT = """
-const colours = {a: [11, 106, 96], b: [179, 84, 30]}
+const colours = {a: [24, 138, 124], b: [204, 102, 48]}
 const board = () => Object.assign(document.createElement("canvas"), {width: 960, height: 480, tabIndex: 0,
   ariaLabel: "Draw with the mouse, or with arrows and space"})
 const placed = (canvas, e) => {
