@@ -18,9 +18,9 @@ Problem = chapter("base").Problem
 
 PLUGIN = '''"Goes: through a site."
 from sololith import *
-import asyncio, importlib
-importlib.import_module("sololith.browser").PATIENCE = 4
-importlib.import_module("sololith.browser").DOWNLOAD_MOST = 30 << 20
+import asyncio, sys
+here = sys.modules.get("sololith.browser") or sys.modules["sololith"]  # the chapter, or the one file
+here.PATIENCE, here.DOWNLOAD_MOST = 4, 30 << 20
 
 
 def made(title):
