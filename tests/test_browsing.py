@@ -466,3 +466,10 @@ def test_b7_the_models_hand_on_the_browser_asks_and_does_what_the_lines_say(W, s
     done = call("deeds=wait Item 20\nclick Show more\nwait Item 40", "--yes")
     assert done.returncode == 0 and "Item 40" in done.stdout, done
     assert "is nothing to do" in call("deeds=eat it", "--yes").stderr
+
+
+def test_b6_once_a_page_was_read_whatever_could_send_something_on_asks(bench):
+    acting, made = chapter("acting"), chapter("tools").all_tools()["browse"]
+    wish = acting.Wish("Read https://example.org and tell me what it says")
+    assert not acting.why_ask(made, {"url": "https://example.org"}, wish, "auto", False)
+    assert "came from outside" in acting.why_ask(made, {"url": "https://example.org/?secret"}, wish, "auto", True)
