@@ -188,7 +188,7 @@ class Browser:
 
     async def tab(self) -> "Page":
         context = await self.started()
-        try: return Page(self, await context.new_page())
+        try: return Page(self, await asyncio.wait_for(context.new_page(), PATIENCE))
         except Exception as e: raise Problem("The browser was closed.", fix="Retry.") from e  # whatever Playwright raises
 
     async def turn(self) -> None:
@@ -216,7 +216,8 @@ class Browser:
         self.playwright = await async_playwright().start()
         try:
             self.context = await self.playwright.chromium.launch_persistent_context(folder, executable_path=path,
-                headless=not self.is_visible, downloads_path=folder / "downloads", viewport={"width": 1280, "height": 800},
+                timeout=PATIENCE * 1000, headless=not self.is_visible, downloads_path=folder / "downloads",
+                viewport={"width": 1280, "height": 800},
                 args=[f"--host-resolver-rules={resolver_rules()}", *["--no-sandbox"] * (getattr(os, "getuid", int)() == 0)])
         except Exception as e:
             await self.close()
@@ -297,15 +298,16 @@ class Page:
     @property
     def url(self) -> str: return self.page.url
 
-    async def did(self, what: str, work: Coroutine) -> Any:
+    async def did(self, what: str, work: Coroutine, seconds: float | None = PATIENCE) -> Any:
         "Await an action, say it in the log with a picture, and say what went wrong as a person would."
-        try: found = await work
+        try: found = await asyncio.wait_for(work, seconds and seconds + 5)  # Playwright's own timeouts come first
         except Problem: raise
         except Exception as e:  # whatever Playwright raises
             said = str(e).split("\n")[0]
             if self.is_dead or "crash" in said: raise Problem("The page crashed.", fix="Retry.") from e
             if "has been closed" in said: raise Problem("The browser was closed.", fix="Retry.") from e
-            if "Timeout" in said: raise Problem(f"{what}: nothing came within {PATIENCE} seconds.", fix="Retry.") from e
+            if "Timeout" in said or isinstance(e, TimeoutError):
+                raise Problem(f"{what}: nothing came within {PATIENCE} seconds.", fix="Retry.") from e
             if found := re.search(r"net::ERR_(\w+)", said):
                 raise Problem(f"{what}: {found[1].replace('_', ' ').lower()}.", fix="Look at the address.") from e
             raise Problem(f"{what}: {clip(said, 200)}", fix="Look at the picture in the log.") from e
@@ -386,7 +388,7 @@ class Page:
     async def wait(self, what: str, seconds: float = PATIENCE) -> None:
         "Wait until something is there, by its text or CSS."
         one = self.page.locator(what) if re.match(r"[.#\[]", what) else self.page.get_by_text(what)
-        await self.did(f"wait for {what}", one.first.wait_for(timeout=seconds * 1000))
+        await self.did(f"wait for {what}", one.first.wait_for(timeout=seconds * 1000), seconds)
 
     async def text(self, part: str = "body") -> str:
         "What can be seen of the page, or of a part of it by CSS."
@@ -450,7 +452,7 @@ class Page:
             name = artifact(found.suggested_filename, Path(await whole).read_bytes())
             await found.delete()
             return name
-        return await self.did(f"download {what}", work())
+        return await self.did(f"download {what}", work(), None)
 
 
 # ─── in a run's page ───
