@@ -52,6 +52,7 @@ from dataclasses import asdict
 models, builder, checking, events, plug = (importlib.import_module(f"sololith.{n}") for n in ("models", "builder", "check",
     "events", "plugins"))
 engine, loader, most, wrote = models.engine, plug.loader, [MOST], []
+store["browser.hosts"] = ["127.0.0.1"]  # where the page of the requests is
 if BLIND: builder.table_spoken_of = lambda what: []
 complete, count = engine.complete, dict(generations=0, generated=0, prompt=0, reused=0)
 
