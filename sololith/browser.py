@@ -162,10 +162,26 @@ def may_crawl(url: str) -> bool:
 
 def browser_path() -> str:
     "The system's browser. Raises Problem where there is none: none is ever downloaded unasked."
-    found = next(filter(None, map(shutil.which, [store.get("browser.path", ""), *BROWSERS])), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         raise Problem("There is no Chrome, Chromium or Edge here.", fix="Install one, such as: apt install chromium")
     return found
+
+
+def browser_check() -> dict:
+    "A line of `sololith doctor`."
+    try: return dict(what="browser for steps", found=browser_path(), fix="")
+    except Problem as e: return dict(what="browser for steps", found="none", fix=e.fix)
+
+
+checks.append(browser_check)
+
+
+def profile_folder(name: str) -> Path:
+    "Where a profile is kept. Raises Problem for what is no name."
+    if not re.fullmatch(r"[\w-]{1,40}", name):
+        raise Problem(f"{clip(name)} is no name for a profile.", fix="Use letters, digits, - and _.", status=422)
+    return home.path / "browser" / name
 
 
 in_use: dict[str, threading.Lock] = {}  # profiles; a browser process has one for itself
@@ -205,13 +221,12 @@ class Browser:
         except ImportError as e: raise Problem("Playwright is not installed.",
             fix="Run: pip install 'sololith[browser]'") from e
         if self.attach: return await self.attached(async_playwright)
-        if not re.fullmatch(r"[\w-]{1,40}", self.profile): raise Problem(f"{clip(self.profile)} is no name for a profile.")
+        self.folder = folder = profile_folder(self.profile)
         path, lock = browser_path(), in_use.setdefault(self.profile, threading.Lock())
         if not await asyncio.to_thread(lock.acquire, timeout=PATIENCE):
             raise Problem(f"The profile {self.profile} is in use.", fix="Wait for that run, or use another.", status=409)
         self.lock = lock
         if self.job: self.job.closing.append(self.close)
-        self.folder = folder = home.path / "browser" / self.profile
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.playwright = await async_playwright().start()
         try:
@@ -266,7 +281,7 @@ class Browser:
             db.execute("INSERT INTO frames (run, step, text, picture) VALUES (?,?,?,?)", [*place, clip(text, 200), picture])
             db.execute("DELETE FROM frames WHERE run=? AND step=? AND id <= (SELECT max(id) FROM frames) - ?", [*place,
                 FRAMES_MOST])
-        tell(self.job.run_id, f"frames-{self.job.run_id}")
+        tell(self.job.run_id)
 
     async def ask(self, what: str, seconds: float = 3600) -> None:
         "Wait until the person has done something in the window, and says so on the run's page."
@@ -537,11 +552,8 @@ async def browser_get():
 async def browser_post(form: Sent):
     name, act = str(form.get("name", "")).strip(), str(form.get("act"))
     hosts = hosts_allowed()
-    if act in ("open", "forget") and not re.fullmatch(r"[\w-]{1,40}", name):
-        raise Problem(f"{clip(name)} is no name for a profile.", fix="Use letters, digits, - and _.", status=422)
-    folder = home.path / "browser" / name
     if act == "open":
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder := profile_folder(name)).mkdir(parents=True, exist_ok=True, mode=0o700)
         quiet: Any = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.Popen([browser_path(), f"--user-data-dir={folder}", "--no-first-run", "--no-default-browser-check"],
             start_new_session=True, **quiet)
@@ -553,7 +565,7 @@ async def browser_post(form: Sent):
         tasks_of_recordings.add(task := asyncio.create_task(record(name, str(form.get("url")), "default")))
         task.add_done_callback(tasks_of_recordings.discard)
         return toast("A window opens. Close it when you are done.")
-    if act == "forget": await asyncio.to_thread(shutil.rmtree, folder, True)
+    if act == "forget": await asyncio.to_thread(shutil.rmtree, profile_folder(name), True)
     elif act == "allow":
         if not re.fullmatch(r"[\w.:\[\]-]{1,100}", name): raise Problem(f"{clip(name)} is no host.", status=422)
         store["browser.hosts"] = sorted({*hosts, name})
@@ -586,10 +598,6 @@ async def browser_act_tool(url: str, deeds: Text = "") -> str:
             else: raise Problem(f"{clip(verb)} is nothing to do.", fix="Say fill NAME: VALUE, click NAME, or wait TEXT.")
         return (await page.state())[:12_000]
     finally: await browser.close()
-
-
-checks.append(lambda: dict(what="browser for steps", found=next(filter(None, map(shutil.which, BROWSERS)), "none"),
-    fix="" if any(map(shutil.which, BROWSERS)) else "Install Chrome, Chromium or Edge."))
 
 
 # ─── record → replay ───

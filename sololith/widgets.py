@@ -413,7 +413,7 @@ async def widget_socket(ws: WebSocket) -> None:
 def said_by_tab(tab: Tab, head: dict, buffers: list[bytes]) -> None:
     "Do what a tab says: show it a widget, or let a model have an update or a message. Raises Problem."
     if key := head.get("open"):
-        made = live.get(key) or widget_in(key)
+        made = widget_in(key)
         models = connected(made)
         for model, one in models.items():
             watching.setdefault(model, set()).add(tab)

@@ -142,11 +142,16 @@ function paint(canvas, data, grid) {
 SIDE = 48  # of the grid of decisions, in cells
 
 
+def exponents(degree: int) -> list[tuple[int, int]]:
+    "Those of x and y in the terms of a polynomial, in order."
+    return [(i, d - i) for d in range(degree + 1) for i in range(d + 1)]
+
+
 def powers(x: Any, y: Any, degree: int) -> Any:
     "The terms of a polynomial of x and y, centred: a column each."
     import numpy as np
     x, y = 2 * np.asarray(x) - 1, 2 * np.asarray(y) - 1
-    return np.stack([x ** i * y ** (d - i) for d in range(degree + 1) for i in range(d + 1)], 1)
+    return np.stack([x ** i * y ** j for i, j in exponents(degree)], 1)
 
 
 def fitted(data: list[dict], degree: int) -> tuple[list[float], bytes, float]:
@@ -200,6 +205,5 @@ def fit(points):
 @draw_and_fit.step(asks=True)
 def result(fit) -> Markdown:
     "Keep the curve as it is now."
-    names = [f"x^{i} y^{d - i}" for d in range(fit.degree + 1) for i in range(d + 1)]
-    rows = "\n".join(f"| {n} | {w:g} |" for n, w in zip(names, fit.weights, strict=True))
+    rows = "\n".join(f"| x^{i} y^{j} | {w:g} |" for (i, j), w in zip(exponents(fit.degree), fit.weights, strict=True))
     return f"A curve of degree {fit.degree}: {fit.told}.\n\n| term | weight |\n|---|---|\n{rows}"
