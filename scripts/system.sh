@@ -3,7 +3,7 @@
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
-wanted="chromium:chromium chromium-headless-shell:chromium-headless-shell strace:strace ss:iproute2 ps:procps unshare:util-linux faketime:faketime nix:nix-bin"
+wanted="chromium:chromium chromium-headless-shell:chromium-headless-shell strace:strace ss:iproute2 ps:procps Xvfb:xvfb xdotool:xdotool unshare:util-linux faketime:faketime nix:nix-bin"
 missing=()
 for pair in $wanted; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")

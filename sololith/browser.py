@@ -15,13 +15,14 @@ step's log with a small picture. What is automated never reaches Sololith itself
 you allow the host. `fetch` is a plain request under the same rule, at each redirect.
 Sources: https://playwright.dev/python/docs/api/class-page, https://www.rfc-editor.org/rfc/rfc9309 (robots.txt)
 """
-import asyncio, contextlib, functools, ipaddress, json, re, shutil, subprocess, threading, time as clock
+import asyncio, contextlib, functools, ipaddress, json, re, shutil, subprocess, sys, threading, time as clock
 import urllib.robotparser
 from pathlib import Path
 from typing import Any
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from socket import SOCK_STREAM, getaddrinfo
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies
 from starlette.responses import Response
 from starlette.concurrency import run_in_threadpool
 from .base import *
@@ -38,15 +39,17 @@ from .tools import tool
 from .ui import head, styles, toast
 from .values import artifact
 
+PER_SECOND = 5.0         # requests to one host, of all that is automated
 PATIENCE = 15            # seconds for a page to load, or a thing to appear
 FETCH_MOST, DOWNLOAD_MOST = 5 << 20, 200 << 20  # bytes
 CACHED = 600             # seconds
-FRAMES_MOST = 60         # pictures that are kept of a step
+FRAMES_MOST, FRAMES_ALL = 60, 3000  # pictures that are kept of a step, and of all runs: some 100 MB
 BROWSER_AGENT = "Sololith (a person's own browser; one machine)"
 BROWSERS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "microsoft-edge", "chrome", "msedge",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
     r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe")
+AS_ROOT = ["--no-sandbox"] * (getattr(os, "getuid", os.getpid)() == 0)  # Chromium refuses to start otherwise
 db.openers.append(lambda: db.execute("""CREATE TABLE IF NOT EXISTS frames (id INTEGER PRIMARY KEY AUTOINCREMENT,
   run INTEGER NOT NULL, step TEXT NOT NULL, text TEXT NOT NULL, picture BLOB)"""))
 
@@ -64,15 +67,16 @@ def hosts_allowed() -> list[str]:
     return store.get("browser.hosts", [])
 
 
-def addresses_of(url: str) -> list[str]:
-    """What a web address stands for, as IP addresses. Raises Problem (403) for Sololith itself, and for what is not public
-    unless its host was allowed."""
+def addresses_of(url: str, answered: str = "") -> list[str]:
+    """What a web address stands for, as IP addresses; or the one that has answered, for a name may change in between. Raises
+    Problem (403) for Sololith itself, and for what is not public unless its host was allowed."""
     parts = urlsplit(str(url))
     try: port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError: port = 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not port:
         raise Problem(f"{clip(url)} is no web address.", fix="Give one that begins with https://.", status=422)
-    try: found = sorted({str(i[4][0]) for i in getaddrinfo(parts.hostname, port, type=SOCK_STREAM)})
+    try: found = [answered] if answered and not getproxies() else sorted({str(i[4][0]) for i in getaddrinfo(parts.hostname,
+        port, type=SOCK_STREAM)})
     except (OSError, UnicodeError): raise Problem(f"{clip(parts.hostname)} cannot be found.",
         fix="Is it spelt right, and is there a network?", status=502) from None
     public = [ip.is_global for a in found for ip in [ipaddress.ip_address(a.partition("%")[0])]
@@ -93,37 +97,58 @@ def resolver_rules() -> str:
     return ", ".join(f"MAP {rule} ~NOTFOUND" for rule in [f"*:{own_port()}", *(r for r in closed if not is_open(r))])
 
 
+may_be_asked: dict[str, float] = {}  # hosts, and when each may be asked again
+
+
+def pause(url: str, per_second: float = PER_SECOND) -> float:
+    "Take the next turn with a host: the seconds until then."
+    host, now = urlsplit(url).netloc, clock.monotonic()
+    at = max(now, may_be_asked.get(host, 0))
+    if per_second: may_be_asked[host] = at + 1 / per_second
+    return at - now
+
+
+@contextlib.contextmanager
+def answer_of(url: str, seconds: float = 20) -> Generator[tuple[Any, int]]:
+    """What a web address answers where its redirects end, the body unread, and how many there were: httpx's Response. Raises
+    Problem for what may not be reached, at each of them, and for what does not come."""
+    import httpx2  # 60 ms
+    for moved in range(10):
+        addresses_of(url)
+        clock.sleep(pause(url))
+        try:
+            with httpx2.stream("GET", url, timeout=seconds, headers={"User-Agent": BROWSER_AGENT}) as answer:
+                addresses_of(url, answer.extensions["network_stream"].get_extra_info("server_addr")[0])
+                if not answer.is_redirect:
+                    yield answer, moved
+                    return
+                url = urljoin(url, answer.headers.get("location", ""))
+        except (httpx2.HTTPError, httpx2.InvalidURL) as e:
+            raise Problem(f"{clip(url)} could not be read: {clip(e, 120) or type(e).__name__}.", fix="Try again.") from e
+    raise Problem(f"{clip(url)} leads round in circles.", fix="Give the address where it ends.")
+
+
 pages_read: dict[str, tuple[float, str]] = {}  # what pages said, and when
 
 
 def fetch(url: str, fresh: bool = False) -> str:
     """The readable text of a web page, as Markdown; for ten minutes as it was, unless it is to be fresh. Raises Problem for
     what may not be reached, is no text, or too large."""
-    import httpx2
-    first, now = str(url), clock.monotonic()
+    now = clock.monotonic()
     for old in [u for u, (at, _) in pages_read.items() if now - at > CACHED]: pages_read.pop(old, None)
-    if not fresh and first in pages_read: return pages_read[first][1]
-    for _ in range(6):
-        addresses_of(url)
-        try:
-            with httpx2.stream("GET", url, timeout=20, headers={"User-Agent": BROWSER_AGENT}) as answer:
-                if answer.is_redirect:
-                    url = urljoin(url, answer.headers.get("location", ""))
-                    continue
-                answer.raise_for_status()
-                kind, data = answer.headers.get("content-type", "text/html"), b""
-                if not re.match(r"text/|application/(json|xhtml|xml)", kind): raise Problem(f"{clip(url)} is {clip(kind)}.",
-                    fix="Give the address of a page.")
-                for chunk in answer.iter_bytes():
-                    data += chunk
-                    if len(data) > FETCH_MOST: raise Problem(f"{clip(url)} is larger than {FETCH_MOST >> 20} MB.")
-        except (httpx2.HTTPError, httpx2.InvalidURL) as e:
-            raise Problem(f"{clip(url)} could not be read: {clip(e, 120) or type(e).__name__}.", fix="Try again.") from e
-        text = data.decode(answer.encoding or "utf-8", "replace")
-        text = reading_of(text, url) if "html" in kind else text
-        pages_read[first] = now, text
-        return text
-    raise Problem(f"{clip(url)} leads round in circles.", fix="Give the address where it ends.")
+    if not fresh and url in pages_read: return pages_read[url][1]
+    with answer_of(url) as (answer, _):
+        if answer.status_code >= 400: raise Problem(f"{clip(url)} answers {answer.status_code}.", fix="Look at the address.")
+        kind, data = answer.headers.get("content-type", "text/html"), b""
+        if not re.match(r"text/|application/(json|xhtml|xml)", kind): raise Problem(f"{clip(url)} is {clip(kind)}.",
+            fix="Give the address of a page.")
+        for chunk in answer.iter_bytes():
+            data += chunk
+            if len(data) > FETCH_MOST: raise Problem(f"{clip(url)} is larger than {FETCH_MOST >> 20} MB.")
+    text = data.decode(answer.encoding or "utf-8", "replace")
+    text = reading_of(text, str(answer.url)) if "html" in kind else text
+    pages_read[url] = now, text
+    return text
 
 
 def reading_of(html_text: str, url: str = "") -> str:
@@ -142,13 +167,9 @@ def reading_of(html_text: str, url: str = "") -> str:
 
 @functools.lru_cache(500)
 def robots_of(origin: str, hour: int) -> urllib.robotparser.RobotFileParser:
-    rules = urllib.robotparser.RobotFileParser()
-    try:
-        import httpx2
-        addresses_of(origin)
-        answer = httpx2.get(f"{origin}/robots.txt", timeout=10, headers={"User-Agent": BROWSER_AGENT})
-        rules.parse(answer.text.splitlines() if answer.status_code == 200 else [])
-    except (httpx2.HTTPError, Problem): rules.parse([])
+    rules, text = urllib.robotparser.RobotFileParser(), ""
+    with contextlib.suppress(Problem): text = fetch(f"{origin}/robots.txt", fresh=True)
+    rules.parse(text.splitlines())
     return rules
 
 
@@ -160,11 +181,13 @@ def may_crawl(url: str) -> bool:
 
 # ─── the browser ───
 
-def browser_path() -> str:
-    "The system's browser. Raises Problem where there is none: none is ever downloaded unasked."
+def browser_path(is_visible: bool = False) -> str:
+    "The system's browser; none is ever downloaded unasked. Raises Problem where there is none, or no screen for its window."
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         raise Problem("There is no Chrome, Chromium or Edge here.", fix="Install one, such as: apt install chromium")
+    if is_visible and sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+        raise Problem("There is no screen here for a window.", fix="Start Sololith in a desktop session.")
     return found
 
 
@@ -190,10 +213,10 @@ in_use: dict[str, threading.Lock] = {}  # profiles; a browser process has one fo
 class Browser:
     "The browser as a resource of a step: it begins with the first page, and ends with the step."
     def __init__(self, job: Job | None = None):
-        self.job, self.profile, self.is_visible, self.per_second, self.attach = job, "default", False, 0.0, ""
+        self.job, self.profile, self.is_visible, self.per_second, self.attach = job, "default", False, PER_SECOND, ""
         self.context: Any = None
         self.lock: threading.Lock | None = None
-        self.next_at = 0.0
+        self.pages, self.blanks = list[Page](), list[Any]()
 
     async def open(self, url: str) -> "Page":
         "A new page at an address. Raises Problem where it may not be reached, or does not come."
@@ -203,16 +226,14 @@ class Browser:
         return page
 
     async def tab(self) -> "Page":
-        context = await self.started()
-        try: return Page(self, await asyncio.wait_for(context.new_page(), PATIENCE))
+        await self.started()
+        try: self.pages.append(page := Page(self, await asyncio.wait_for(self.blank(), PATIENCE)))
         except Exception as e: raise Problem("The browser was closed.", fix="Retry.") from e  # whatever Playwright raises
+        return page
 
-    async def turn(self) -> None:
-        "Wait until the next page may be asked for."
-        if not self.per_second: return
-        at = max(clock.monotonic(), self.next_at)
-        self.next_at = at + 1 / self.per_second
-        await asyncio.sleep(max(0, at - clock.monotonic()))
+    async def blank(self) -> Any:
+        "A page of Playwright's with nothing in it: the one that each browser begins with, then new ones."
+        return self.blanks.pop() if self.blanks else await self.context.new_page()
 
     async def started(self) -> Any:
         "Playwright's context, begun if it has not."
@@ -220,9 +241,9 @@ class Browser:
         try: from playwright.async_api import async_playwright
         except ImportError as e: raise Problem("Playwright is not installed.",
             fix="Run: pip install 'sololith[browser]'") from e
-        if self.attach: return await self.attached(async_playwright)
         self.folder = folder = profile_folder(self.profile)
-        path, lock = browser_path(), in_use.setdefault(self.profile, threading.Lock())
+        if self.attach: return await self.attached(async_playwright)
+        path, lock = browser_path(self.is_visible), in_use.setdefault(self.profile, threading.Lock())
         if not await asyncio.to_thread(lock.acquire, timeout=PATIENCE):
             raise Problem(f"The profile {self.profile} is in use.", fix="Wait for that run, or use another.", status=409)
         self.lock = lock
@@ -232,16 +253,18 @@ class Browser:
         try:
             self.context = await self.playwright.chromium.launch_persistent_context(folder, executable_path=path,
                 timeout=PATIENCE * 1000, headless=not self.is_visible, downloads_path=folder / "downloads",
-                viewport={"width": 1280, "height": 800},
-                args=[f"--host-resolver-rules={resolver_rules()}", *["--no-sandbox"] * (getattr(os, "getuid", int)() == 0)])
+                no_viewport=self.is_visible, viewport=None if self.is_visible else {"width": 1280, "height": 800},
+                args=[f"--host-resolver-rules={resolver_rules()}", "--test-type", *AS_ROOT])
         except Exception as e:
             await self.close()
             said = str(e)
             is_open = re.search("SingletonLock|already in use|existing browser session", said)
             raise Problem(f"The profile {self.profile} is open in a window." if is_open else "The browser did not start.",
                 fix="Close its windows, or see sololith doctor.", details=said[:4000]) from e
+        self.blanks = [*self.context.pages]
         self.context.set_default_timeout(PATIENCE * 1000)
-        self.context.on("dialog", lambda d: asyncio.ensure_future(self.dismiss(d)))
+        is_theirs = self.is_visible and not self.job  # a recording: the person answers
+        self.context.on("dialog", lambda d: None if is_theirs else asyncio.ensure_future(self.dismiss(d)))
         return self.context
 
     async def attached(self, async_playwright: Any) -> Any:
@@ -279,22 +302,37 @@ class Browser:
         place = [self.job.run_id, self.job.step]
         with db.transaction():
             db.execute("INSERT INTO frames (run, step, text, picture) VALUES (?,?,?,?)", [*place, clip(text, 200), picture])
-            db.execute("DELETE FROM frames WHERE run=? AND step=? AND id <= (SELECT max(id) FROM frames) - ?", [*place,
-                FRAMES_MOST])
+            newest = db.one("SELECT max(id) FROM frames")
+            db.execute("DELETE FROM frames WHERE id <= ? OR run=? AND step=? AND id <= ?", [newest - FRAMES_ALL, *place,
+                newest - FRAMES_MOST])
         tell(self.job.run_id)
 
     async def ask(self, what: str, seconds: float = 3600) -> None:
-        "Wait until the person has done something in the window, and says so on the run's page."
+        "Open the window where it is hidden, and wait until the person has done something there, and presses Continue."
         if not self.job: raise Problem("Nobody can be asked here.", fix="Do it in a run.")
+        await self.show()
         waits[self.job.run_id] = (what, answered := threading.Event())
         self.say(f"waits for you: {what}")
-        tell(self.job.run_id)
+        tell(self.job.run_id, notice=f"“{self.job.row['title']}” needs you: {what}", href=f"/runs/{self.job.run_id}")
         try:
             ends = clock.monotonic() + seconds
             while not answered.is_set():
                 if clock.monotonic() > ends: raise Problem("Nobody came.", fix="Retry when you are here.")
                 await asyncio.sleep(.2)
         finally: waits.pop(self.job.run_id, None)
+
+
+    async def show(self) -> None:
+        "Go on in a window, with the pages that are open and whoever is logged in."
+        if self.is_visible or self.attach: return
+        browser_path(True)
+        places, cookies = [(page, page.url) for page in self.pages], await self.context.cookies()
+        await self.close()
+        self.is_visible = True
+        await (await self.started()).add_cookies(cookies)
+        for page, url in places:
+            page.use(await self.blank())
+            await page.open(url)
 
 
 waits: dict[int, tuple[str, threading.Event]] = {}  # what runs wait for a person to do in a window
@@ -306,9 +344,15 @@ class Page:
     """One page of the browser. What is to be clicked or filled in is said as a person sees it: the text of a button or link,
     the label of a field; else as CSS."""
     def __init__(self, browser: Browser, page: Any):
-        self.browser, self.page = browser, page
-        self.is_dead = False
-        page.on("crash", lambda _: setattr(self, "is_dead", True))
+        self.browser, self.clicked_at = browser, 0.0
+        self.use(page)
+
+    def use(self, page: Any, before: Any = None) -> None:
+        "Go on with another of Playwright's pages: the same, visible; a window that a click opened, until it closes."
+        self.page, self.is_dead = page, False
+        page.on("crash", lambda _: setattr(self, "is_dead", self.is_dead or self.page is page))
+        page.on("popup", lambda new: self.use(new, page) if clock.monotonic() < self.clicked_at + 3 else None)
+        if before: page.on("close", lambda _: setattr(self, "page", before if self.page is page else self.page))
 
     @property
     def url(self) -> str: return self.page.url
@@ -335,17 +379,26 @@ class Page:
     async def open(self, url: str) -> None:
         "Go to an address."
         await asyncio.to_thread(addresses_of, url)
-        await self.browser.turn()
-        answer = await self.did(f"open {clip(url, 120)}", self.page.goto(url, wait_until="domcontentloaded"))
+        answer = await self.did(f"open {clip(url, 120)}", self.gone(url))
         if answer and answer.status >= 400:
             raise Problem(f"{clip(url)} answers {answer.status}.", fix="Look at the address.")
+
+    async def gone(self, url: str) -> Any:
+        "Playwright's answer, once it is the host's turn; from nowhere but where it may come from."
+        await asyncio.sleep(pause(url, self.browser.per_second))
+        answer = await self.page.goto(url, wait_until="domcontentloaded")
+        if by := answer and await answer.server_addr():
+            try: addresses_of(answer.url, by["ipAddress"])
+            except Problem:
+                await self.page.goto("about:blank")
+                raise
+        return answer
 
     async def visit(self, url: str) -> dict[str, Any]:
         "What a page is: status, title, size in characters, links, or what is wrong with it. For many: without a picture."
         try:
             await asyncio.to_thread(addresses_of, url)
-            await self.browser.turn()
-            answer = await self.page.goto(url, wait_until="domcontentloaded")
+            answer = await self.gone(url)
             found = await self.page.evaluate("""() => ({title: document.title,
               size: document.documentElement.outerHTML.length,
               links: [...new Set([...document.querySelectorAll("a[href]")].map(a => a.href.split("#")[0]))]})""")
@@ -356,19 +409,21 @@ class Page:
         found |= {"status": answer.status if answer else None}
         return found | ({"problem": f"answers {answer.status}"} if answer and answer.status >= 400 else {})
 
-    async def find(self, what: str, roles: tuple[str, ...] = ROLES) -> Any:
+    async def find(self, what: str, roles: tuple[str, ...] = ROLES, seconds: float | None = None) -> Any:
         "The first visible thing that a person would call so. Raises Problem where there is none."
-        page, ends = self.page, clock.monotonic() + PATIENCE
+        ends = clock.monotonic() + (PATIENCE if seconds is None else seconds)
         ways: list[Any] = [lambda p, r=r: p.get_by_role(r, name=what, exact=True) for r in roles]
         ways += [lambda p: p.get_by_label(what, exact=True), lambda p: p.get_by_placeholder(what, exact=True),
             lambda p: p.get_by_label(what), lambda p: p.get_by_text(what, exact=True), lambda p: p.get_by_text(what)]
         if re.match(r"[.#\[]|[a-z]+[.#\[: >]|css=|[a-z]+$", what): ways.append(lambda p: p.locator(what))
         while True:
             for way in ways:
-                for part in [page, *page.frames[1:]]:
+                for part in [self.page, *self.page.frames[1:]]:
                     with contextlib.suppress(Exception):
                         for one in await way(part).all():
                             if await one.is_visible(): return one
+            if self.is_dead or self.page.is_closed(): raise Problem("The page crashed." if self.is_dead else
+                "The browser was closed.", fix="Retry.")
             if clock.monotonic() > ends: raise Problem(f"There is no “{clip(what)}” on {clip(self.url)}.",
                 fix="Say it as it stands on the page, or give CSS.")
             await asyncio.sleep(.15)
@@ -384,26 +439,22 @@ class Page:
         await self.did(f"fill {field}: {'••••' if is_secret else clip(value)}", work)
 
     async def click(self, what: str) -> None:
-        "Click, and wait until the page has settled."
+        "Click, and wait until the page has settled. Goes on in the window that it opens, if it does."
         async def work() -> None:
-            await (await self.find(what)).click()
+            one, self.clicked_at = await self.find(what), clock.monotonic()
+            await one.click()
+            await asyncio.sleep(.1)  # a new window, or a new address, is told of a little later
             with contextlib.suppress(Exception): await self.page.wait_for_load_state("domcontentloaded", timeout=5000)
         await self.did(f"click {what}", work())
 
-    async def has(self, what: str) -> bool:
-        "Whether there is such a thing now, by its label, role or text."
-        ends = clock.monotonic() + 1
-        while clock.monotonic() < ends:
-            for one in (self.page.get_by_label(what), self.page.get_by_text(what)):
-                with contextlib.suppress(Exception):
-                    if await one.first.is_visible(): return True
-            await asyncio.sleep(.1)
+    async def has(self, what: str, seconds: float = 1) -> bool:
+        "Whether there is such a thing now, or within a second."
+        with contextlib.suppress(Problem): return bool(await self.find(what, seconds=seconds))
         return False
 
     async def wait(self, what: str, seconds: float = PATIENCE) -> None:
-        "Wait until something is there, by its text or CSS."
-        one = self.page.locator(what) if re.match(r"[.#\[]", what) else self.page.get_by_text(what)
-        await self.did(f"wait for {what}", one.first.wait_for(timeout=seconds * 1000), seconds)
+        "Wait until something is there, by its label, role, text or CSS."
+        await self.did(f"wait for {what}", self.find(what, seconds=seconds), seconds)
 
     async def text(self, part: str = "body") -> str:
         "What can be seen of the page, or of a part of it by CSS."
@@ -541,6 +592,7 @@ async def browser_get():
             *[P("Recording ", Strong(n), " …", aria_busy="true") for n in recording], Form(Hidden("record", name="act"),
             Input(name="name", required=True, pattern="[a-z][a-z0-9_]{1,39}", placeholder="A name, such as orders",
             aria_label="Name"), Input(name="url", type="url", required=True, placeholder="https://…", aria_label="Address"),
+            Select(*[Option(n) for n in names], name="profile", aria_label="Profile"),
             Button("Record", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row"), cls="card", id="recordings",
             hx_get="/browser", hx_select="#recordings", hx_trigger=changed("recordings"), hx_swap="outerHTML"),
         Div(H2("Hosts of this machine and its network"), P("Nothing that is automated reaches them, unless they stand here.",
@@ -553,16 +605,20 @@ async def browser_post(form: Sent):
     name, act = str(form.get("name", "")).strip(), str(form.get("act"))
     hosts = hosts_allowed()
     if act == "open":
-        (folder := profile_folder(name)).mkdir(parents=True, exist_ok=True, mode=0o700)
+        path, folder = browser_path(True), profile_folder(name)
+        if name in in_use and in_use[name].locked():
+            raise Problem(f"A run is using {name}.", fix="Wait for its end.", status=409)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         quiet: Any = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.Popen([browser_path(), f"--user-data-dir={folder}", "--no-first-run", "--no-default-browser-check"],
+        subprocess.Popen([path, f"--user-data-dir={folder}", "--no-first-run", "--no-default-browser-check", *AS_ROOT],
             start_new_session=True, **quiet)
         return toast(f"{name} is open in a window. Log in, and close it.")
     if act == "record":
         if not re.fullmatch(r"[a-z][a-z0-9_]{1,39}", name): raise Problem(f"{clip(name)} is no name.", status=422)
         await asyncio.to_thread(addresses_of, str(form.get("url")))
-        browser_path()
-        tasks_of_recordings.add(task := asyncio.create_task(record(name, str(form.get("url")), "default")))
+        browser_path(True)
+        profile_folder(profile := str(form.get("profile") or "default"))
+        tasks_of_recordings.add(task := asyncio.create_task(record(name, str(form.get("url")), profile)))
         task.add_done_callback(tasks_of_recordings.discard)
         return toast("A window opens. Close it when you are done.")
     if act == "forget": await asyncio.to_thread(shutil.rmtree, profile_folder(name), True)
@@ -606,6 +662,8 @@ async def browser_act_tool(url: str, deeds: Text = "") -> str:
 # takes what is under the mouse: a table, or a text.
 RECORDING = """
 (() => {
+if (top === window && !document.referrer && performance.getEntriesByType("navigation")[0]?.type === "navigate")
+  sololith_did({do: "open", what: location.href})
 const short = text => (text ?? "").replace(/\\s+/g, " ").trim().slice(0, 80)
 const named = e => short(e.getAttribute("aria-label") || e.labels?.[0]?.innerText || e.placeholder
   || (e.matches("[type=submit], [type=button]") ? e.value || e.innerText : e.matches("input, select, textarea") ? e.name
@@ -641,20 +699,27 @@ class Recorder:
     "A window in which what the person does is written down, as a pipeline that does it again."
     def __init__(self, name: str, url: str, profile: str = "default", is_visible: bool = True):
         self.name, self.url, self.browser, self.deeds = name, url, Browser(), list[dict]()
-        self.browser.profile, self.browser.is_visible = profile, is_visible
+        self.browser.profile, self.browser.is_visible, self.did_at = profile, is_visible, 0.0
 
     async def begin(self) -> Any:
         "Open the window at the address. Raises Problem where it may not be reached."
         await asyncio.to_thread(addresses_of, self.url)
         context = await self.browser.started()
-        await context.expose_binding("sololith_did", lambda source, deed: self.deeds.append(deed))
+        await context.expose_binding("sololith_did", lambda source, deed: self.note(deed))
         await context.add_init_script(RECORDING)
-        self.page = context.pages[0] if context.pages else await context.new_page()
+        page = await self.browser.tab()
         self.ended = asyncio.Event()
         context.on("close", lambda _: self.ended.set())
-        self.page.on("close", lambda _: self.ended.set())
-        await self.page.goto(self.url)
-        return self.page
+        page.page.on("close", lambda _: self.ended.set())
+        await page.open(self.url)
+        return page.page
+
+    def note(self, deed: dict) -> None:
+        "Keep a deed. An address counts where it was typed: not the first one, nor where a click has led."
+        now, before = clock.monotonic(), self.did_at
+        if deed["do"] == "open" and (not self.deeds or now - before < 2): return
+        self.did_at = now
+        self.deeds.append(deed)
 
     def source(self) -> str:
         "The plugin's file. What was typed becomes a field that is asked for; a password is neither kept nor asked for."
@@ -665,7 +730,7 @@ class Recorder:
                 while lines and lines[-1].startswith("await page.fill("):
                     if "answers[" in lines.pop(): fields.popitem()
                 lines += [f"if await page.has({doc(what)}):",
-                    '    await browser.ask("Log in: Browser → Open this profile.")',
+                    '    await browser.ask("Log in in the window, and press Continue.")',
                     f"    await page.open({doc(self.url)})"]
                 logs_in = True
             elif deed["do"] == "fill" and isinstance(value, bool): lines.append(f"await page.fill({doc(what)}, {value})")
@@ -673,6 +738,7 @@ class Recorder:
                 name = identifier(what, fields)
                 fields[name] = str(value)
                 lines.append(f"await page.fill({doc(what)}, answers[{doc(name)}])")
+            elif deed["do"] == "open": lines.append(f"await page.open({doc(what)})")
             elif deed["do"] == "click" and logs_in: logs_in = False  # the button below the password
             elif deed["do"] == "click": lines.append(f"await page.click({doc(what)})")
             elif deed["table"] >= 0: lines.append(f"found += (await page.tables())[{deed['table']}]")
@@ -701,10 +767,10 @@ async def record(name: str, url: str, profile: str) -> None:
     try:
         await recorder.begin()
         await recorder.ended.wait()
-        if recorder.deeds:
-            key = new_proposal(name, f"recorded at {clip(url)}", text_of_plugin(name))
-            await run_in_threadpool(proposed, key, name, recorder.source())
-            broadcaster.publish({"notice": f"{name} was recorded.", "href": f"/build/{key}"})
+        if not recorder.deeds: raise Problem("Nothing was done in the window, so there is no pipeline.")
+        key = new_proposal(name, f"recorded at {clip(url)}", text_of_plugin(name))
+        await run_in_threadpool(proposed, key, name, recorder.source())
+        broadcaster.publish({"notice": f"{name} was recorded.", "href": f"/build/{key}"})
     except Problem as e: broadcaster.publish({"notice": str(e), "href": "/browser"})
     finally:
         recording.pop(name, None)

@@ -61,6 +61,15 @@ def page(title: str, main: str, nav: str = '<a href="/">Home</a>') -> str:
 """
 
 
+# Where the mouse is, in the page's own pixels, and where the first cell, field and link of the main part are: for who moves it from outside.
+MOUSE = """<script>
+addEventListener("mousemove", e => {
+  const at = what => { const r = document.querySelector(what)?.getBoundingClientRect(); return r ? [r.x + r.width / 2, r.y + r.height / 2] : [] }
+  fetch("/mouse?at=" + JSON.stringify({mouse: [e.clientX, e.clientY], cell: at("main td"), field: at("main input"), link: at("main a")}))
+})
+</script>"""
+
+
 TO_SITE = '<a href="/site/0">Page 0</a>'  # nothing under /site/ leads home, so that a crawl stays among the two hundred
 
 
@@ -72,7 +81,7 @@ def login_form(wrong: str = "") -> str:
     return page("Log in", f"""{f'<p role="alert">{wrong}</p>' if wrong else ''}<form method="post" action="/login">
 <p><label for="user">User name</label> <input id="user" name="user" autocomplete="username"></p>
 <p><label for="password">Password</label> <input id="password" name="password" type="password" autocomplete="current-password"></p>
-<p><button>Log in</button></p></form>""")
+<p><button>Log in</button></p></form>{MOUSE}""")
 
 
 # ── pages that are always the same: path → HTML
@@ -273,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         self.go("/", Set_Cookie="session=; HttpOnly; Max-Age=0; Path=/")
 
     def at_members(self) -> None:
-        if self.session(): self.send(page("Members", f"<p>Welcome, {USER}</p>" + links({"/orders?page=1": "Orders", "/logout": "Log out"})))
+        if self.session(): self.send(page("Members", f"<p>Welcome, {USER}</p>" + links({"/orders?page=1": "Orders", "/logout": "Log out"}) + MOUSE))
 
     def at_orders(self) -> None:
         if not self.session(): return
@@ -282,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
         rows = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in order) + "</tr>" for order in ORDERS[5 * int(number) - 5:5 * int(number)])
         self.send(page(f"Orders, page {number}", '<table><thead><tr><th scope="col">Number</th><th scope="col">Customer</th><th scope="col">Total</th>'
                        f'<th scope="col">Date</th></tr></thead><tbody>\n{rows}\n</tbody></table>'
-                       + (f'<p><a href="/orders?page={int(number) + 1}" rel="next">Next</a></p>' if number != "3" else "")))
+                       + (f'<p><a href="/orders?page={int(number) + 1}" rel="next">Next</a></p>' if number != "3" else "") + MOUSE))
 
     def at_api_items(self) -> None:
         first = int(self.query.get("from") or 0)
@@ -313,6 +322,7 @@ class Handler(BaseHTTPRequestHandler):
         self.site.closing.wait()
 
     def at_loop(self) -> None: self.go("/loop")
+    def at_mouse(self) -> None: self.send("")
     def at_away(self) -> None: self.go(self.query.get("to") or "/")
 
     def at_form(self) -> None:

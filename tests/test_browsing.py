@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
+import types
+from collections.abc import Callable
+from html import unescape
+from urllib.parse import unquote
 
 import pytest
 from browsed_site import ARTICLE_MUST, ARTICLE_MUST_NOT, ORDERS, SITE_BROKEN, Site
-from helpers import SOLOLITH, Server, chapter, environment, patience, wait_for
+from helpers import SOLOLITH, Server, chapter, environment, patience, read, wait_for
 from test_tools import in_process
 
 browsing = chapter("browser")
@@ -129,6 +133,18 @@ async def beside(site, browser: Browser):
     return await page.title()
 
 
+crashes = made("Crashes")
+
+@crashes.step
+async def fallen(site, browser: Browser):
+    page = await browser.open(site["url"] + "/article")
+    if not store.get("has crashed"):
+        store["has crashed"] = True
+        try: await page.page.goto("chrome://crash")
+        except Exception: print("gone")
+    return await page.text("h1")
+
+
 asks = made("Asks")
 
 @asks.step
@@ -144,12 +160,76 @@ def site():
     with Site() as site: yield site
 
 
+class Screen:
+    "A screen that nobody sees, with a keyboard and a mouse: what a person at a window has."
+    def __init__(self):
+        read, write = os.pipe()
+        self.process = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as told: self.env = {"DISPLAY": f":{told.readline().strip()}"}
+
+    def do(self, *args: object) -> str:
+        return subprocess.run(["xdotool", *map(str, args)], env={**os.environ, **self.env}, capture_output=True, text=True, timeout=20).stdout
+
+    def windows(self) -> list[str]: return self.do("search", "--onlyvisible", "--class", "chromium").split()
+
+    def window(self) -> None:
+        "Wait for a browser's window, and turn to it."
+        wait_for(self.windows, 20, "a window")
+        time.sleep(.7)
+        self.do("windowfocus", self.windows()[-1])
+
+    def press(self, *keys: str) -> None: self.do("key", "--delay", 40, *keys)
+    def type(self, text: str) -> None: self.do("type", "--delay", 15, text)
+
+    def click(self, site: Site, what: str, *keys: str) -> None:
+        "Click on the first cell, field or link of a page that says where it is."
+        seen = len(site.asked)
+        self.do("mousemove", 300, 500, "mousemove", 301, 501)
+        wait_for(lambda: any(path.startswith("/mouse") for _, path, _ in site.asked[seen:]), 5, "the mouse")
+        time.sleep(.2)
+        at = json.loads(unquote([path for _, path, _ in site.asked if path.startswith("/mouse")][-1].partition("=")[2]))
+        self.do("mousemove", round(301 + at[what][0] - at["mouse"][0]), round(501 + at[what][1] - at["mouse"][1]))
+        self.do(*[part for key in keys for part in ("keydown", key)], "click", 1, *[part for key in keys for part in ("keyup", key)])
+
+    def insist(self, act: Callable[[], object], condition: Callable[[], object], what: str) -> None:
+        "Do it, once more where a key was lost, until it has happened."
+        for _ in range(4):
+            act()
+            with contextlib.suppress(AssertionError): return wait_for(condition, 4)
+        raise AssertionError(f"In vain: {what}.")
+
+    def go(self, site: Site, path: str) -> None:
+        before = site.count(path)
+        self.insist(lambda: (self.press("Escape", "ctrl+l"), self.type(f"{site.url}{path}\n")), lambda: site.count(path) > before, path)
+        time.sleep(.5)
+
+    def shut(self, server: Server) -> None:
+        "Close the window."
+        self.insist(lambda: self.press("Escape", "ctrl+w"), lambda: not browsers(server), "the window's end")
+
+    def log_in(self, site: Site) -> None:
+        logged_in = site.count("/members")
+        time.sleep(.5)
+        self.click(site, "field")
+        self.type("ada\tlovelace\n")
+        wait_for(lambda: site.count("/members") > logged_in, 10, "the log-in")
+
+
 @pytest.fixture(scope="module")
-def W(tmp_path_factory, site):
+def screen():
+    screen = Screen()
+    yield screen
+    screen.process.kill()
+    screen.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def W(tmp_path_factory, site, screen):
     workspace = tmp_path_factory.mktemp("browsing") / "workspace"
     (workspace / "apps").mkdir(parents=True)
     (workspace / "apps" / "goes.py").write_text(PLUGIN)
-    with Server(workspace).start() as server:
+    with Server(workspace).start(env=screen.env) as server:
         assert "goes.py has a problem" not in server.get("/plugins").text
         server.post("/browser", {"act": "allow", "name": site.host})
         yield server
@@ -222,9 +302,10 @@ def test_the_first_page_is_there_soon_with_a_warm_profile(W, site):
     assert done["last"]["seconds"] <= 1.5 * patience() + 1, done["last"]  # with its end, which takes half a second
 
 
-def test_a_run_can_wait_for_the_person_and_goes_on_when_they_say_so(W, site):
+def test_a_run_can_wait_for_the_person_and_goes_on_when_they_say_so(W, site, screen):
     path = begun(W, "asks", url=site.url)
-    wait_for(lambda: "Please solve this" in W.get(f"{path}/live").text, 20)
+    wait_for(lambda: "go-on" in W.get(f"{path}/live").text, 20)
+    assert "Please solve this, then press Continue." in W.get(f"{path}/live").text and screen.windows(), "in a window"
     assert W.post(f"{path}/go-on").status == 204
     assert ended(W, path)["status"] == "done" and W.post(f"{path}/go-on").status == 409
 
@@ -263,8 +344,36 @@ def test_a_cancelled_run_leaves_no_browser_and_its_profile_is_free(W, site):
     assert run(W, "goes", url=site.url + "/article", profile="stays")["status"] == "done"
 
 
+def test_a_page_that_crashes_is_said_in_a_sentence_and_retry_works(W, site):
+    done = run(W, "crashes", url=site.url)
+    assert done["status"] == "failed" and "The page crashed" in done["last"]["error"], done["last"]
+    W.post(f"/runs/{done['id']}/act", {"act": "retry"})
+    assert ended(W, f"/runs/{done['id']}")["status"] == "done" and not browsers(W)
+
+
+def test_a_click_that_opens_a_window_goes_on_there(W, site):
+    done = run(W, "goes", url=f"{site.url}/popup", what="Open the window", profile="reads")
+    assert done["status"] == "done" and "Press" in done["last"]["value"], done["last"]
+
+
+def test_a_host_is_asked_so_often_a_second_by_all_that_is_automated(site, monkeypatch):
+    monkeypatch.setattr(browsing, "hosts_allowed", lambda: [site.host])
+    monkeypatch.setattr(browsing, "own_port", int)
+    browsing.may_be_asked.clear()
+    began = time.monotonic()
+    for _ in range(4): browsing.fetch(f"{site.url}/inner", fresh=True)
+    assert 3 / browsing.PER_SECOND <= time.monotonic() - began and browsing.pause(site.url) > 0 == browsing.pause("https://example.org/")
+
+
+def test_a_name_that_turns_private_between_look_up_and_visit_is_not_read(site, monkeypatch):
+    monkeypatch.setattr(browsing, "own_port", int)
+    monkeypatch.setattr(browsing, "hosts_allowed", list)
+    monkeypatch.setattr(browsing, "getaddrinfo", lambda host, port, **more: [(0, 0, 0, "", ("93.184.216.34", port))])
+    with pytest.raises(Problem, match="on this machine or its network"): browsing.fetch(f"{site.url}/article", fresh=True)
+
+
 def test_a_browser_that_dies_is_said_in_a_sentence_and_retry_works(W, site):
-    path = begun(W, "works", url=site.url, what=60)
+    path = begun(W, "works", url=site.url, what=30)
     wait_for(lambda: browsers(W), 15)
     time.sleep(1)
     for line in browsers(W):
@@ -343,6 +452,16 @@ def test_a22_a_fetch_is_refused_at_each_redirect(W, site):
     assert re.search("larger than|is application/", big.stderr + big.stdout), big
 
 
+def test_a22_a_link_check_reaches_no_further_and_finds_what_is_broken_or_moved(W, site):
+    private = f"{site.url}/away?to=http://169.254.169.254/"
+    urls = [f"{site.url}/article", f"{site.url}/404x", f"{site.url}/away?to=/inner", private, f"{W.url}/tasks", "http://10.0.0.1/"]
+    rows = {row["url"]: row for row in map(json.loads, W.cli("run", "link_check", stdin="\n".join(urls)).stdout.splitlines())}
+    assert [rows[f"{site.url}{path}"]["status"] for path in ("/article", "/404x", "/away?to=/inner")] == [200, 404, 200]
+    assert rows[f"{site.url}/away?to=/inner"] | {"redirects": 1, "ends_at": f"{site.url}/inner"} == rows[f"{site.url}/away?to=/inner"]
+    for url in (private, f"{W.url}/tasks", "http://10.0.0.1/"): assert re.search("on this machine|does not reach|cannot be found", rows[url]["problem"]) and not rows[url]["status"], rows[url]
+    assert json.loads(W.cli("run", "link_check", "--page", f"{site.url}/tables").stdout)["url"] == f"{site.url}/"
+
+
 def test_b11_there_is_no_debugging_port(W, site):
     path = begun(W, "stays", url=site.url, profile="b11")
     wait_for(lambda: browsers(W), 15)
@@ -399,37 +518,86 @@ def test_a_watch_tells_what_has_changed_and_nothing_else(W, site):
 
 # ─── record → replay ───
 
-def test_what_is_done_in_a_window_becomes_a_pipeline_that_does_it_again_without_one(W, site, bench, monkeypatch):
-    import asyncio
-    monkeypatch.setattr(browsing, "hosts_allowed", lambda: [site.host])
-
-    async def recorded() -> str:
-        recorder = browsing.Recorder("taken", f"{site.url}/members", is_visible=False)
-        page = await recorder.begin()
-        try:
-            await page.get_by_label("User name").fill("ada")
-            await page.get_by_label("Password").fill("lovelace")
-            await page.get_by_role("button", name="Log in").click()
-            await page.get_by_role("link", name="Orders").first.click()
-            for n in range(3):
-                await page.locator("table td").first.click(modifiers=["Alt"])
-                if n < 2: await page.get_by_role("link", name="Next").click()
-            await page.goto(f"{site.url}/form")
-            await page.wait_for_timeout(300)
-            return recorder.source()
-        finally: await recorder.browser.close()
-    source = asyncio.run(recorded())
-    assert "lovelace" not in source and "ada" not in source.replace("Canada", ""), source
-    assert 'if await page.has("Password"):' in source and source.count("found += (await page.tables())[0]") == 3 and 'page.click("Next")' in source, source
-    report = chapter("check").examine("taken", source)
-    assert not report.problems, (report.problems, source)
-    (W.workspace / "apps" / "taken.py").write_text(source)
+def test_what_is_done_in_a_window_becomes_a_pipeline_that_does_it_again_without_one(W, site, screen):
+    W.post("/browser", {"act": "forget", "name": "default"})
+    assert W.post("/browser", {"act": "record", "name": "taken", "url": f"{site.url}/members"}).status == 200
+    screen.window()
+    assert "Recording" in W.get("/browser").text
+    screen.log_in(site)
+    for n in (1, 2, 3):
+        before = site.count(f"/orders?page={n}")
+        time.sleep(.5)
+        screen.click(site, "link")  # Orders, then Next
+        wait_for(lambda n=n, before=before: site.count(f"/orders?page={n}") > before, 10)
+        time.sleep(.5)
+        screen.click(site, "cell", "alt")
+        time.sleep(.2)
+    time.sleep(2)
+    screen.go(site, "/article")
+    screen.shut(W)
+    wait_for(lambda: "Recording" not in W.get("/browser").text, 15)
+    made = read(W.workspace / "data.db", "SELECT * FROM proposals ORDER BY id")[-1]
+    key, source = made["id"], made["source"]
+    assert "lovelace" not in source and '"ada"' not in source, source
+    assert 'if await page.has("Password"):' in source and source.count("found += (await page.tables())[0]") == 3 and source.count('page.click("Next")') == 2, source
+    assert f'await page.open("{site.url}/article")' in source and "found.append" not in source, source
+    given = re.search(r'"hash": "(\w+)"', unescape(W.get(f"/build/{key}/part").text))
+    assert given and W.post(f"/build/{key}", {"act": "install", "hash": given[1]}).status == 200
     wait_for(lambda: W.get("/taken").status == 200, 10)
-    run(W, "orders", url=site.url)  # which logs in, once
     done = run(W, "taken")
     assert done["status"] == "done" and [tuple(row.values()) for row in done["last"]["value"]] == [tuple(map(str, order)) for order in ORDERS], (done["last"]["error"], done["last"]["logs"], source)
+    assert "waits for you" not in done["last"]["logs"], "the log-in of the recording is there"
     piped = subprocess.run([*SOLOLITH, "run", "taken"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=environment(SOLOLITH_HOME=str(W.workspace)))
     assert piped.returncode == 0 and ORDERS[-1][1] in piped.stdout, piped  # as a filter in the shell
+
+
+def test_who_is_logged_out_logs_in_in_the_window_that_opens_and_the_recording_goes_on(W, site, screen):
+    assert W.get("/taken").status == 200, "recorded above"
+    W.post("/browser", {"act": "forget", "name": "default"})
+    path = begun(W, "taken")
+    wait_for(lambda: "go-on" in W.get(f"{path}/live").text, 30)
+    screen.window()
+    screen.log_in(site)
+    assert W.post(f"{path}/go-on").status == 204
+    done = ended(W, path)
+    assert done["status"] == "done" and len(done["steps"][-1]["value"]) == len(ORDERS), done["steps"][-1]
+
+
+def test_a_log_in_by_hand_in_an_opened_profile_is_there_for_the_run(W, site, screen):
+    assert W.post("/browser", {"act": "open", "name": "shop"}).status == 200
+    screen.window()
+    screen.go(site, "/login")
+    screen.log_in(site)
+    busy = run(W, "goes", url=f"{site.url}/members", profile="shop")
+    assert "is open in a window" in busy["last"]["error"], busy["last"]
+    screen.shut(W)
+    done = run(W, "goes", url=f"{site.url}/members", profile="shop")
+    assert "Welcome, ada" in done["last"]["value"], done["last"]
+
+
+def test_a_recording_that_cannot_begin_or_has_nothing_in_it_is_told_of(W, site, screen):
+    for name, url in (("a b", site.url), ("fine", "file:///etc/passwd"), ("fine", "http://127.0.0.1:1/")):
+        assert W.post("/browser", {"act": "record", "name": name, "url": url}).status in (422, 403), (name, url)
+    assert W.post("/browser", {"act": "record", "name": "fine", "url": site.url, "profile": "../x"}).status == 422
+    told = W.sse(limit=40)
+    notice = lambda: next(str(event) for event in told if "notice" in str(event))
+    with contextlib.closing(told):
+        W.post("/browser", {"act": "record", "name": "fine", "url": f"{site.url}/500"})
+        assert "answers 500" in notice()
+        before = site.count("/article")
+        W.post("/browser", {"act": "record", "name": "fine", "url": f"{site.url}/article"})
+        screen.window()
+        wait_for(lambda: site.count("/article") > before)
+        time.sleep(1)
+        screen.shut(W)
+        assert "Nothing was done" in notice()
+    wait_for(lambda: not browsers(W), 10, "the window's end")
+
+
+def test_without_a_screen_no_window_is_promised(start, workspace, site):
+    server = start(env={"DISPLAY": ""})
+    for act in ({"act": "open", "name": "shop"}, {"act": "record", "name": "fine", "url": "https://1.1.1.1"}):
+        assert "There is no screen here" in server.post("/browser", act).text
 
 
 def test_what_was_typed_is_asked_for_the_next_time(site):
@@ -473,3 +641,13 @@ def test_b6_once_a_page_was_read_whatever_could_send_something_on_asks(bench):
     wish = acting.Wish("Read https://example.org and tell me what it says")
     assert not acting.why_ask(made, {"url": "https://example.org"}, wish, "auto", False)
     assert "came from outside" in acting.why_ask(made, {"url": "https://example.org/?secret"}, wish, "auto", True)
+
+
+def test_of_the_pictures_of_all_runs_the_newest_are_kept(bench, monkeypatch):
+    monkeypatch.setattr(browsing, "FRAMES_ALL", 5)
+    monkeypatch.setattr(browsing, "FRAMES_MOST", 3)
+    db, browser = chapter("store").db, browsing.Browser()
+    for run_id in (1, 2, 3):
+        browser.job = types.SimpleNamespace(run_id=run_id, step="s", log=lambda text: None)
+        for n in range(4): browser.say(f"look {n}", b"x")
+    assert [(r["run"], r["text"]) for r in db.query("SELECT * FROM frames ORDER BY id")] == [(2, "look 3"), (3, "look 1"), (3, "look 2"), (3, "look 3")]

@@ -5,7 +5,6 @@ from sololith import *
 
 link_check = pipeline("Link check",
     "Which of many links are broken, moved or slow. Give them, or a page to take them from.")
-AGENT = {"User-Agent": "Sololith (link check)"}
 
 
 def links_in(html, base):
@@ -22,8 +21,7 @@ def links_given(urls: Annotated[Text, Help("Addresses, one a line.")] = "",
     "Which links?"
     found = [u.strip() for u in urls.split("\n") if u.strip() and not u.startswith("#")]
     if page:
-        import httpx2
-        found += links_in(httpx2.get(page, follow_redirects=True, timeout=20, headers=AGENT).text, page)
+        with answer_of(page) as (answer, _): found += links_in(answer.read(), page)
     if not found: raise Problem("There are no links.", fix="Give some, one a line, or a page that has some.")
     return list(dict.fromkeys(found))
 
@@ -31,14 +29,12 @@ def links_given(urls: Annotated[Text, Help("Addresses, one a line.")] = "",
 def look_at_link(seconds, url):
     "What one link answers."
     row = dict(url=url, status=None, ms=None, redirects=0, ends_at="", problem="")
-    import httpx2  # 60 ms, so only when links are looked at
     began = datetime.now()
     try:
-        with httpx2.stream("GET", url, follow_redirects=True, timeout=seconds, headers=AGENT) as answer:
-            row |= dict(status=answer.status_code, redirects=len(answer.history),
-                ends_at=str(answer.url) if answer.history else "")
+        with answer_of(url, seconds) as (answer, moved):
+            row |= dict(status=answer.status_code, redirects=moved, ends_at=str(answer.url) if moved else "")
         if answer.status_code >= 400: row["problem"] = answer.reason_phrase or "refused"
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as e: row["problem"] = clip(e, 120) or type(e).__name__
+    except Problem as e: row["problem"] = clip(e, 120)
     return row | dict(ms=round((datetime.now() - began).total_seconds() * 1000))
 
 
