@@ -541,7 +541,7 @@ def strip(run_id: int, step: str) -> FT | None:
 
 on_step_card.append(strip)
 styles.append("""
-.strip { display: flex; gap: .6rem; overflow-x: auto; padding: .3rem 0; a { flex: 0 0 11rem; color: inherit }
+.strip { display: flex; gap: .6rem; overflow-x: auto; padding: .3rem 0; a { flex: 0 0 11rem; min-width: 0; color: inherit }
   img { width: 11rem; height: 7rem; object-fit: cover; object-position: top; border: 1px solid var(--line) }
   small { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap } }
 """)
@@ -577,16 +577,16 @@ async def browser_get():
     names = sorted({"default", *(p.name for p in folder.glob("*") if p.is_dir())})
     act = lambda text, what, name, **attrs: Button(text, cls="quiet", hx_post="/browser", hx_swap="none",
         hx_vals=json.dumps({"act": what, "name": name}), **attrs)
-    profiles = [Li(Div(Strong(n), Span(cls="grow"), act("Open this profile", "open", n), act("Forget its log-ins", "forget",
-        n, hx_confirm=f"Forget every log-in of {n}?") if (folder / n).exists() else None, cls="row")) for n in names]
-    hosts = [Li(Div(Code(h), Span(cls="grow"), act("Take back", "close", h), cls="row")) for h in hosts_allowed()]
+    profiles = [Div(Strong(n), Span(cls="grow"), act("Open this profile", "open", n), act("Forget its log-ins", "forget",
+        n, hx_confirm=f"Forget every log-in of {n}?") if (folder / n).exists() else None, cls="row") for n in names]
+    hosts = [Div(Code(h), Span(cls="grow"), act("Take back", "close", h), cls="row") for h in hosts_allowed()]
     new = lambda what, label, **attrs: Form(Hidden(what, name="act"), Input(name="name", required=True, aria_label=label,
         placeholder=label, **attrs), Button("Add", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row")
     return *head("Browser"), Div(
         Div(H2("Your browser"), found, P("Steps use it with profiles of its own. Log in once in a window; later runs, with "
             "one or without, are logged in.", cls="muted"), cls="card"),
-        Div(H2("Profiles"), Ul(*profiles, cls="plain-list stack"), new("open", "A new profile, such as shop",
-            pattern=r"[\w\-]{1,40}"), cls="card"),
+        Div(H2("Profiles"), *profiles, new("open", "A new profile, such as shop",
+            pattern=r"[\w\-]{1,40}"), cls="card stack"),
         Div(H2("Record"), P("A window opens; what you do in it becomes a pipeline. Alt and a click on a table, or a text, "
             "takes it. Passwords are never recorded. Close the window to end.", cls="muted"),
             *[P("Recording ", Strong(n), " …", aria_busy="true") for n in recording], Form(Hidden("record", name="act"),
@@ -596,8 +596,8 @@ async def browser_get():
             Button("Record", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row"), cls="card", id="recordings",
             hx_get="/browser", hx_select="#recordings", hx_trigger=changed("recordings"), hx_swap="outerHTML"),
         Div(H2("Hosts of this machine and its network"), P("Nothing that is automated reaches them, unless they stand here.",
-            cls="muted"), Ul(*hosts, cls="plain-list stack") if hosts else None, new("allow",
-            "A host, such as 192.168.1.20:8080"), cls="card"), cls="stack")
+            cls="muted"), *hosts, new("allow",
+            "A host, such as 192.168.1.20:8080"), cls="card stack"), cls="stack")
 
 
 @rt("/browser", methods=["POST"])
@@ -764,6 +764,7 @@ tasks_of_recordings: set[asyncio.Task] = set()
 async def record(name: str, url: str, profile: str) -> None:
     "Record until the window is closed, then propose what came of it."
     recorder = recording[name] = Recorder(name, url, profile)
+    broadcaster.publish({"apps": ["recordings"]})
     try:
         await recorder.begin()
         await recorder.ended.wait()
