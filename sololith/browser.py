@@ -17,6 +17,7 @@ Sources: https://playwright.dev/python/docs/api/class-page, https://www.rfc-edit
 """
 import asyncio, contextlib, functools, ipaddress, json, re, shutil, subprocess, sys, threading, time as clock
 import urllib.robotparser
+from html import unescape
 from pathlib import Path
 from typing import Any
 from collections.abc import Coroutine, Generator
@@ -152,12 +153,13 @@ def fetch(url: str, fresh: bool = False) -> str:
 
 
 def reading_of(html_text: str, url: str = "") -> str:
-    "What there is to read on a page, as Markdown, without what stands around it."
+    "What there is to read on a page, as Markdown, without what stands around it; its title first."
+    title = (re.findall(r"<title[^>]*>\s*([^<]+)", html_text) or [""])[0].strip()
     with contextlib.suppress(ImportError):
         import trafilatura  # made for this; 0.4 s
         found = trafilatura.extract(html_text, url=url or None, output_format="markdown", include_links=True,
             include_tables=True, favor_recall=True)
-        if found: return found
+        if found: return found if found.startswith("# ") or not title else f"# {unescape(title)}\n\n{found}"
     from bs4 import BeautifulSoup
     soup = BeautifulSoup(html_text, "html.parser")
     for tag in soup(["script", "style", "nav", "header", "footer", "aside", "noscript"]): tag.decompose()

@@ -23,6 +23,7 @@ from .ui import markdown
 
 INLINE = 64_000   # characters of a value that stay in the database; a longer one becomes a file
 TEXT_MOST = 20_000  # characters of a text that are shown
+CELL_MOST = 240   # characters of a cell in a table
 ROWS = 50         # of a table on one page
 MARKED: dict[str, Callable[[str], Any]] = dict(date=date.fromisoformat, datetime=datetime.fromisoformat,
     time=time.fromisoformat, Decimal=Decimal, Path=Path)
@@ -187,8 +188,9 @@ def show_rows(rows: Rows, at: str, params: Mapping[str, str]) -> FT:
     arrow = lambda n: " ↑" if sort == str(n) else " ↓" if sort == f"-{n}" else ""
     heads = [link_(f"{n}{arrow(i)}", sort=f"-{i}" if sort == str(i) else i, page=1) if at else n
         for i, n in enumerate(rows.names)]
+    short = lambda v: clip(v, CELL_MOST) if isinstance(v, str) and len(v) > CELL_MOST else cell(v)  # whole in the CSV
     body = [
-        Tr(*[Td(show(cell(v)), cls="number" if isinstance(cell(v), int | float | Decimal)
+        Tr(*[Td(show(short(v)), cls="number" if isinstance(cell(v), int | float | Decimal)
             and not isinstance(v, bool) else None) for v in row])
         for row in rows.some(start, end, by, sort.startswith("-"))]
     turn = [link_("Previous", page=page - 1) if page > 1 else None,

@@ -47,5 +47,6 @@ async def digest_all(summaries, ask: Ask) -> Markdown:
     "All of them together, with the sources."
     parts = "\n\n".join(f"## [{s['title']}]({s['url']})\n\n{s['summary']}" for s in summaries)
     if len(summaries) < 2 or not await ask.is_ready(): return parts
-    texts = "\n\n".join(f"{s['title']}: {s['summary']}" for s in summaries)[:8000]
-    return f"{await ask(texts + chr(10) * 2 + 'Say in four sentences what all of this says.')}\n\n{parts}"
+    texts = "\n\n".join(f"{n}. {s['title']}: {s['summary']}" for n, s in enumerate(summaries, 1))[:8000]
+    wish = f"Say in a few sentences what these {len(summaries)} pages are about, each of them once."
+    return f"{await ask(texts + chr(10) * 2 + wish)}\n\n{parts}"
