@@ -591,12 +591,15 @@ async def browser_get():
             pattern=r"[\w\-]{1,40}"), cls="card stack"),
         Div(H2("Record"), P("A window opens; what you do in it becomes a pipeline. Alt and a click on a table, or a text, "
             "takes it. Passwords are never recorded. Close the window to end.", cls="muted"),
-            *[P("Recording ", Strong(n), " …", aria_busy="true") for n in recording], Form(Hidden("record", name="act"),
-            Input(name="name", required=True, pattern="[a-z][a-z0-9_]{1,39}", placeholder="A name, such as orders",
-            aria_label="Name"), Input(name="url", type="url", required=True, placeholder="https://…", aria_label="Address"),
-            Select(*[Option(n) for n in names], name="profile", aria_label="Profile"),
-            Button("Record", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row"), cls="card", id="recordings",
-            hx_get="/browser", hx_select="#recordings", hx_trigger=changed("recordings"), hx_swap="outerHTML"),
+            *[P("Recording ", Strong(n), f": {len(r.deeds)} done", aria_busy="true") for n, r in recording.items()],
+            Form(Hidden("record", name="act"),
+                Input(name="name", required=True, pattern="[a-z][a-z0-9_]{1,39}", placeholder="A name, such as orders",
+                    aria_label="Name"),
+                Input(name="url", type="url", required=True, placeholder="https://…", aria_label="Address"),
+                Select(*[Option(n) for n in names], name="profile", aria_label="Profile"),
+                Button("Record", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row"),
+            cls="card", id="recordings", hx_get="/browser", hx_select="#recordings",
+            hx_trigger=changed("recordings"), hx_swap="outerHTML"),
         Div(H2("Hosts of this machine and its network"), P("Nothing that is automated reaches them, unless they stand here.",
             cls="muted"), *hosts, new("allow",
             "A host, such as 192.168.1.20:8080"), cls="card stack"), cls="stack")
@@ -722,6 +725,7 @@ class Recorder:
         if deed["do"] == "open" and (not self.deeds or now - before < 2): return
         self.did_at = now
         self.deeds.append(deed)
+        broadcaster.publish({"apps": ["recordings"]})
 
     def source(self) -> str:
         "The plugin's file. What was typed becomes a field that is asked for; a password is neither kept nor asked for."

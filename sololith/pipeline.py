@@ -555,10 +555,10 @@ class Job:
                     [self.logs() or None, self.run_id, step.name])
                 tell(self.run_id)
             if clock.monotonic() > ends:
-                self.stop(thread, TimeoutError)
+                self.stop(outcome, thread, TimeoutError)
                 raise TimeoutError(f"It took longer than {step.timeout:g} seconds.")
         if not outcome.done():
-            self.stop(thread, Cancelled)
+            self.stop(outcome, thread, Cancelled)
             raise Cancelled
         if error := outcome.exception(): raise error
         return outcome.result()
@@ -570,12 +570,12 @@ class Job:
             while self.closing:  # what its resources have open
                 with contextlib.suppress(Exception): await self.closing.pop()()
 
-    def stop(self, thread: threading.Thread, why: type[BaseException]) -> None:
+    def stop(self, outcome: Future, thread: threading.Thread, why: type[BaseException]) -> None:
         "End the attempt: by its loop, then by an exception in its thread; if it hears neither, it goes on unheeded."
         if self.loop and self.task and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.task.cancel)
             thread.join(GRACE / 2)
-        end_thread(thread, why, GRACE / 2)
+        end_thread(outcome, thread, why, GRACE / 2)
 
     def cancel(self) -> None:
         with contextlib.suppress(InvalidStateError): self.wish.set_result(None)
@@ -594,9 +594,10 @@ def in_thread(work: Callable, *args: Any) -> tuple[Future, threading.Thread]:
     return outcome, thread
 
 
-def end_thread(thread: threading.Thread, why: type[BaseException], seconds: float) -> None:
-    "Raise an exception in a thread, and wait for its end, but not for long."
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(why))
+def end_thread(outcome: Future, thread: threading.Thread, why: type[BaseException], seconds: float) -> None:
+    "Raise an exception in a thread that is not at its end, and wait for it, but not for long."
+    if not outcome.done():  # one that comes after that is nobody's to catch
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(why))
     thread.join(seconds)
 
 

@@ -241,7 +241,7 @@ def limited(work: Any, *args: Any) -> None:
     outcome, thread = in_thread(work, *args)
     thread.join(SECONDS)
     if thread.is_alive():
-        end_thread(thread, TimeoutError, 0.5)
+        end_thread(outcome, thread, TimeoutError, 0.5)
         raise TimeoutError
     if error := outcome.exception(): raise error
 

@@ -48,6 +48,7 @@ def chapter(name: str) -> types.ModuleType:
 def environment(**changes: str) -> dict[str, str]:
     "For a child process: the form under test on its path, and nothing of the person's who runs the tests."
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SOLOLITH_", "PYTEST_"))}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling is a third of a start, and the suite has some two thousand
     if not ONEFILE: env["PYTHONPATH"] = str(ROOT)
     env |= {"OLLAMA_HOST": NOWHERE, "HF_ENDPOINT": f"http://{NOWHERE}"}  # no model but those that a test brings
     return {**env, **changes}

@@ -175,9 +175,9 @@ class Screen:
 
     def window(self) -> None:
         "Wait for a browser's window, and turn to it."
-        wait_for(self.windows, 20, "a window")
-        time.sleep(.7)
-        self.do("windowfocus", self.windows()[-1])
+        wait_for(self.windows, 30, "a window")
+        time.sleep(.7 * patience())
+        self.do("windowfocus", wait_for(self.windows, 30, "a window")[-1])
 
     def press(self, *keys: str) -> None: self.do("key", "--delay", 40, *keys)
     def type(self, text: str) -> None: self.do("type", "--delay", 15, text)
@@ -185,9 +185,9 @@ class Screen:
     def click(self, site: Site, what: str, *keys: str) -> None:
         "Click on the first cell, field or link of a page that says where it is."
         seen = len(site.asked)
-        self.do("mousemove", 300, 500, "mousemove", 301, 501)
-        wait_for(lambda: any(path.startswith("/mouse") for _, path, _ in site.asked[seen:]), 5, "the mouse")
-        time.sleep(.2)
+        told = lambda: any(path.startswith("/mouse") for _, path, _ in site.asked[seen:])
+        self.insist(lambda: self.do("mousemove", 300, 500, "mousemove", 301, 501), told, "the mouse")
+        time.sleep(.2 * patience())
         at = json.loads(unquote([path for _, path, _ in site.asked if path.startswith("/mouse")][-1].partition("=")[2]))
         self.do("mousemove", round(301 + at[what][0] - at["mouse"][0]), round(501 + at[what][1] - at["mouse"][1]))
         self.do(*[part for key in keys for part in ("keydown", key)], "click", 1, *[part for key in keys for part in ("keyup", key)])
@@ -196,7 +196,7 @@ class Screen:
         "Do it, once more where a key was lost, until it has happened."
         for _ in range(4):
             act()
-            with contextlib.suppress(AssertionError): return wait_for(condition, 4)
+            with contextlib.suppress(AssertionError): return wait_for(condition, 5 * patience())
         raise AssertionError(f"In vain: {what}.")
 
     def go(self, site: Site, path: str) -> None:
@@ -210,10 +210,9 @@ class Screen:
 
     def log_in(self, site: Site) -> None:
         logged_in = site.count("/members")
-        time.sleep(.5)
+        time.sleep(.5 * patience())
         self.click(site, "field")
-        self.type("ada\tlovelace\n")
-        wait_for(lambda: site.count("/members") > logged_in, 10, "the log-in")
+        self.insist(lambda: (self.press("ctrl+a"), self.type("ada\tlovelace\n")), lambda: site.count("/members") > logged_in, "the log-in")
 
 
 @pytest.fixture(scope="module")
@@ -374,8 +373,7 @@ def test_a_name_that_turns_private_between_look_up_and_visit_is_not_read(site, m
 
 def test_a_browser_that_dies_is_said_in_a_sentence_and_retry_works(W, site):
     path = begun(W, "works", url=site.url, what=30)
-    wait_for(lambda: browsers(W), 15)
-    time.sleep(1)
+    wait_for(lambda: "read h1" in W.get(f"{path}/live").text, 30)
     for line in browsers(W):
         with contextlib.suppress(ProcessLookupError): os.kill(int(line.split()[0]), 9)
     done = ended(W, path)
@@ -524,14 +522,12 @@ def test_what_is_done_in_a_window_becomes_a_pipeline_that_does_it_again_without_
     screen.window()
     assert "Recording" in W.get("/browser").text
     screen.log_in(site)
-    for n in (1, 2, 3):
-        before = site.count(f"/orders?page={n}")
-        time.sleep(.5)
-        screen.click(site, "link")  # Orders, then Next
-        wait_for(lambda n=n, before=before: site.count(f"/orders?page={n}") > before, 10)
-        time.sleep(.5)
-        screen.click(site, "cell", "alt")
-        time.sleep(.2)
+    done = lambda: int(re.findall(r"(\d+) done", W.get("/browser").text)[0])
+    for what in ("link", "cell", "link", "cell", "link", "cell"):  # Orders, its table, Next …
+        time.sleep(.5 * patience())
+        before = done()
+        screen.click(site, what, *["alt"] * (what == "cell"))
+        wait_for(lambda before=before: done() == before + 1, 10 * patience(), "what was done")
     time.sleep(2)
     screen.go(site, "/article")
     screen.shut(W)
