@@ -286,10 +286,10 @@ class Browser:
         with contextlib.suppress(Exception): await dialog.dismiss()
 
     async def close(self) -> None:
-        "End the browser; what it knows stays in the profile."
+        "End the browser; what it knows stays in the profile. Of the person's own, only our pages."
         try:
-            with contextlib.suppress(Exception):
-                if self.context and not self.attach: await asyncio.wait_for(self.context.close(), 5)
+            for one in [page.page for page in self.pages] if self.attach else [self.context]:
+                with contextlib.suppress(Exception): await asyncio.wait_for(one.close(), 5)
             with contextlib.suppress(Exception): await asyncio.wait_for(self.playwright.stop(), 5)
         finally:
             self.context = None
@@ -328,7 +328,7 @@ class Browser:
         "Go on in a window, with the pages that are open and whoever is logged in."
         if self.is_visible or self.attach: return
         browser_path(True)
-        places, cookies = [(page, page.url) for page in self.pages], await self.context.cookies()
+        places, cookies = [(page, page.url) for page in self.pages], await self.context.cookies() if self.context else []
         await self.close()
         self.is_visible = True
         await (await self.started()).add_cookies(cookies)

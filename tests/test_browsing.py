@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable
 from html import unescape
 from urllib.parse import unquote
+from urllib.request import urlopen
 
 import pytest
 from browsed_site import ARTICLE_MUST, ARTICLE_MUST_NOT, ORDERS, SITE_BROKEN, Site
@@ -613,7 +614,7 @@ def test_a_running_browser_of_the_persons_own_is_used_and_left_open(W, site, tmp
         port = (tmp_path / "DevToolsActivePort").read_text().split()[0]
         done = run(W, "attached", url=f"{site.url}/article", what=f"http://127.0.0.1:{port}")
         assert done["status"] == "done" and done["last"]["value"], done["last"]
-        assert own.poll() is None
+        assert own.poll() is None and "article" not in urlopen(f"http://127.0.0.1:{port}/json", timeout=5).read().decode(), "its page is closed"
     finally:
         own.kill()
         own.wait(10)
