@@ -169,6 +169,23 @@ def cleaned(spec: Mapping, was: Mapping = {}) -> dict:
     return made | {"steps": steps}
 
 
+def part_text(f: Mapping) -> str:
+    "A field in short, as `sololith new` has it: size:int, tone:warm|cool."
+    kind = "|".join(map(str, f["choices"])) if f.get("choices") else f.get("type", "str")
+    return f"{f['name']}:{kind}" if kind != "str" else f["name"]
+
+
+def part_of(text: str) -> dict:
+    "The field that a short text means: FIELD, FIELD:TYPE, FIELD:a|b."
+    name, _, kind = text.strip().partition(":")
+    return {"name": name} | ({"type": "choice", "choices": kind.split("|")} if "|" in kind else {"type": kind or "str"})
+
+
+def parts_of(text: str) -> list[dict]:
+    "The fields that a list of short texts means."
+    return [part_of(part) for part in text.split(",") if part.strip()]
+
+
 def singular(name: str) -> str:
     one = re.sub(r"(?<=[^s])s$", "", re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$", "", re.sub(r"(?<!mov|ook|ser)ies$", "y",
         name)))
@@ -442,19 +459,16 @@ decimal (money), bool (yes or no; its name begins with is_), date, datetime, tim
 choice (one of its choices).
 Take every field that the person names, in that order, and no others. Only if none is named, think of four to six. The \
 first field is what a record is called. When words such as "or" or "/" list what a field may be, it is a choice."""
-EXAMPLES_APP = [("an app for my books: title, author, pages, when I finished it, a rating from 1 to 5, and whether I own it",
-    {"name": "books", "record": "Book", "about": "What I read", "fields": [{"name": "title", "type": "str"},
-    {"name": "author", "type": "str"}, {"name": "pages", "type": "int"}, {"name": "finished", "type": "date"},
-    {"name": "rating", "type": "int"}, {"name": "is_owned", "type": "bool"}]}),
-    ("I want to keep track of what I lend to people", {"name": "loans", "record": "Loan",
-    "about": "What I lent, and to whom",
-    "fields": [{"name": "thing", "type": "str"}, {"name": "person", "type": "str"}, {"name": "lent_on", "type": "date"},
-    {"name": "is_back", "type": "bool"}, {"name": "notes", "type": "text"}]}),
+EXAMPLES_APP = [
+    ("an app for my books: title, author, pages, when I finished it, a rating from 1 to 5, and whether I own it",
+        dict(name="books", record="Book", about="What I read",
+            fields=parts_of("title, author, pages:int, finished:date, rating:int, is_owned:bool"))),
+    ("I want to keep track of what I lend to people",
+        dict(name="loans", record="Loan", about="What I lent, and to whom",
+            fields=parts_of("thing, person, lent_on:date, is_back:bool, notes:text"))),
     ("a tracker for bike repairs with bike, cost, garage web site, urgency (low, normal or high) and a description",
-    {"name": "bike_repairs", "record": "BikeRepair", "about": "Repairs of my bikes", "fields": [{"name": "bike",
-    "type": "str"},
-    {"name": "cost", "type": "decimal"}, {"name": "website", "type": "url"}, {"name": "urgency", "type": "choice",
-    "choices": ["low", "normal", "high"]}, {"name": "description", "type": "text"}]})]
+        dict(name="bike_repairs", record="BikeRepair", about="Repairs of my bikes",
+            fields=parts_of("bike, cost:decimal, website:url, urgency:low|normal|high, description:text")))]
 SYSTEM_PIPELINE = """You design small pipelines for one person's own computer: work in steps, one after the other. Answer \
 with one JSON object: name (lower case, words joined by _), about (a short sentence) and steps.
 A step has a name (a noun: what it gives, lower case), a kind and an instruction (one sentence). Each step takes up what \
@@ -467,25 +481,46 @@ the step before gave. Kinds:
 - code: anything else that is reckoned, filtered, sorted or counted
 Take the steps that the person names, in that order, and no others.
 Tools: """
-EXAMPLES_PIPELINE = [("a pipeline that asks for a topic and a tone (formal or casual) and has the model write a short poem",
-    {"name": "poem", "about": "A short poem about a topic", "steps": [{"name": "topic", "kind": "ask", "instruction":
-    "What is the poem about, and how shall it sound?", "asked": [{"name": "subject", "type": "str"}, {"name": "tone", "type":
-    "choice", "choices": ["formal", "casual"]}]}, {"name": "verses", "kind": "model", "instruction":
-    "Write a short poem about this."}]}),
-    ("read a CSV of my expenses, keep those over 100 and add up the amounts", {"name": "large_expenses", "about":
-    "The large ones among my expenses", "steps": [{"name": "rows", "kind": "file", "instruction": "Which file of expenses?"},
-    {"name": "large", "kind": "code", "instruction": "Keep the rows whose amount is over 100."}, {"name": "total", "kind":
-    "code", "instruction": "Add up the amounts."}]}),
-    ("asks for a length in miles and converts it to kilometres", {"name": "kilometres", "about": "Miles in kilometres",
-    "steps":
-    [{"name": "miles", "kind": "ask", "instruction": "How long is it?", "asked": [{"name": "length", "type": "float"}]},
-    {"name":
-    "kilometres", "kind": "code", "instruction": "Multiply the length by 1.609."}]}),
-    ("import tasks from a file", {"name": "task_import", "about": "Tasks out of a file", "steps": [{"name": "rows", "kind":
-    "file", "instruction": "Which file of tasks?"}, {"name": "added", "kind": "tool",
-    "instruction": "Add each row as a task.", "tool": "tasks_add"}]})]
+EXAMPLES_PIPELINE = [
+    ("a pipeline that asks for a topic and a tone (formal or casual) and has the model write a short poem",
+        dict(name="poem", about="A short poem about a topic", steps=[
+            dict(name="topic", kind="ask", instruction="What is the poem about, and how shall it sound?",
+                asked=parts_of("subject, tone:formal|casual")),
+            dict(name="verses", kind="model", instruction="Write a short poem about this.")])),
+    ("read a CSV of my expenses, keep those over 100 and add up the amounts",
+        dict(name="large_expenses", about="The large ones among my expenses", steps=[
+            dict(name="rows", kind="file", instruction="Which file of expenses?"),
+            dict(name="large", kind="code", instruction="Keep the rows whose amount is over 100."),
+            dict(name="total", kind="code", instruction="Add up the amounts.")])),
+    ("asks for a length in miles and converts it to kilometres",
+        dict(name="kilometres", about="Miles in kilometres", steps=[
+            dict(name="miles", kind="ask", instruction="How long is it?", asked=parts_of("length:float")),
+            dict(name="kilometres", kind="code", instruction="Multiply the length by 1.609.")])),
+    ("import tasks from a file",
+        dict(name="task_import", about="Tasks out of a file", steps=[
+            dict(name="rows", kind="file", instruction="Which file of tasks?"),
+            dict(name="added", kind="tool", instruction="Add each row as a task.", tool="tasks_add")]))]
 SYSTEM_CHANGE = """You change a small app or pipeline. Its fields, or steps, are given. Answer with one JSON object: what \
 to add, what to remove (names) and what to change (a field or step that is there, as it is to be). Do only what is asked."""
+
+EXAMPLES_CHANGE = [
+    ('books: {"title":{"type":"str"},"rating":{"type":"int"}}\nadd a column for the publisher',
+        dict(add=parts_of("publisher"), remove=[], change=[])),
+    ('loans: {"thing":{"type":"str"},"state":{"type":"choice","choices":["lent","back"]},"notes":{"type":"text"}}\n'
+        "I do not need the notes, and the state may be lost, too",
+        dict(add=[], remove=["notes"], change=parts_of("state:lent|back|lost"))),
+    ('wines: {"name":{"type":"str"},"year":{"type":"str"}}\n'
+        "the year should be a number, and I want to say whether we drank it",
+        dict(add=parts_of("is_drunk:bool"), remove=[], change=parts_of("year:int"))),
+    ('guests: {"name":{"type":"str"},"table":{"type":"int"}}\nthe table must be filled in',
+        dict(add=[], remove=[], change=[dict(name="table", type="int", is_required=True)]))]
+POEM = ('poem: {"topic":{"kind":"ask","instruction":"About what?","asked":[{"name":"subject","type":"str"}]},'
+    '"verses":{"kind":"model","instruction":"Write a poem about this."}}\n')
+EXAMPLES_CHANGE_STEPS = [
+    (POEM + "translate it into German at the end",
+        dict(add=[dict(name="german", kind="model", instruction="Translate this into German.")], remove=[], change=[])),
+    (POEM + "the poem should be funny",
+        dict(add=[], remove=[], change=[dict(name="verses", kind="model", instruction="Write a funny poem about this.")]))]
 
 
 def rule_for(kind: str) -> dict:
@@ -547,25 +582,6 @@ async def changed_spec(spec: dict, what: str) -> dict:
     examples = EXAMPLES_CHANGE if spec["kind"] == "app" else EXAMPLES_CHANGE_STEPS
     found = await asked_for(SYSTEM_CHANGE, examples, f"{spec['name']}: {dumps(shown)}\n{what}", change_rule(spec))
     return with_change(spec, found, many)
-
-
-EXAMPLES_CHANGE = [('books: {"title":{"type":"str"},"rating":{"type":"int"}}\nadd a column for the publisher',
-    {"add": [{"name": "publisher", "type": "str"}], "remove": [], "change": []}),
-    ('loans: {"thing":{"type":"str"},"state":{"type":"choice","choices":["lent","back"]},"notes":{"type":"text"}}\n'
-    "I do not need the notes, and the state may be lost, too", {"add": [], "remove": ["notes"], "change": [{"name": "state",
-    "type": "choice", "choices": ["lent", "back", "lost"]}]}),
-    ('wines: {"name":{"type":"str"},"year":{"type":"str"}}\n'
-    "the year should be a number, and I want to say whether we drank it",
-    {"add": [{"name": "is_drunk", "type": "bool"}], "remove": [], "change": [{"name": "year", "type": "int"}]}),
-    ('guests: {"name":{"type":"str"},"table":{"type":"int"}}\nthe table must be filled in', {"add": [], "remove": [],
-    "change": [{"name": "table", "type": "int", "is_required": True}]})]
-POEM = ('poem: {"topic":{"kind":"ask","instruction":"About what?","asked":[{"name":"subject","type":"str"}]},'
-    '"verses":{"kind":"model","instruction":"Write a poem about this."}}\n')
-EXAMPLES_CHANGE_STEPS = [(POEM + 'translate it into German at the end',
-    {"add": [{"name": "german", "kind": "model", "instruction": "Translate this into German."}], "remove": [],
-    "change": []}), (POEM + 'the poem should be funny',
-    {"add": [], "remove": [], "change": [{"name": "verses", "kind": "model",
-    "instruction": "Write a funny poem about this."}]})]
 
 
 def with_change(spec: dict, found: Mapping, many: str = "fields") -> dict:
@@ -751,7 +767,7 @@ async def page_for() -> str:
 
 EXAMPLES_EDIT = [("```python\n'Books.'\nfrom sololith import *\n\n@dataclass\nclass Book:\n    'A book.'\n    title: str\n"
     "    pages: integer = 0\n\nbooks = crud(Book)\n```\nIt has a problem: line 8: integer is not defined.\nWhat to do: mend "
-    "it",     {"edits": [{"search": "    pages: integer = 0", "replace": "    pages: int = 0"}]})]
+    "it", {"edits": [{"search": "    pages: integer = 0", "replace": "    pages: int = 0"}]})]
 
 
 def edited(source: str, edits: Iterable[Mapping]) -> str:
@@ -1061,18 +1077,6 @@ def spec_form(spec: Mapping, url: str, text: str) -> FT:
         hx_post=url, hx_swap="none")
 
 
-def part_text(f: Mapping) -> str:
-    "A field in short, as `sololith new` has it: size:int, tone:warm|cool."
-    kind = "|".join(map(str, f["choices"])) if f.get("choices") else f.get("type", "str")
-    return f"{f['name']}:{kind}" if kind != "str" else f["name"]
-
-
-def part_of(text: str) -> dict:
-    "The field that a short text means: FIELD, FIELD:TYPE, FIELD:a|b."
-    name, _, kind = text.strip().partition(":")
-    return {"name": name} | ({"type": "choice", "choices": kind.split("|")} if "|" in kind else {"type": kind or "str"})
-
-
 def spec_from(form: Any) -> dict:
     "The spec that a sent form says."
     lists = {n: form.getlist(n) for n in ("name", "type", "choices", "default", "required", "help", "hint", "default_text")}
@@ -1085,7 +1089,7 @@ def spec_from(form: Any) -> dict:
             if c.strip()],
             "is_required": r["required"] == "yes"}).items() if v not in ("", [], False) and n != "required"} for r in rows]}
     return spec | {"steps": [dict(name=r["name"], kind=r["type"], instruction=r["help"]) | ({"tool": r["choices"].strip()}
-        if r["type"] == "tool" else {"asked": [part_of(c) for c in r["choices"].split(",")]} if r["choices"].strip() else {})
+        if r["type"] == "tool" else {"asked": parts_of(r["choices"])} if r["choices"].strip() else {})
         for r in rows]}
 
 
