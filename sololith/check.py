@@ -37,16 +37,13 @@ ALLOWED = set("""__future__ abc array ast base64 bisect calendar cmath collectio
     xml.etree.ElementTree zlib zoneinfo sololith sololith_apps numpy
     pandas polars matplotlib altair plotly anywidget traitlets sklearn
     drawdata wigglystuff mopad itables""".split())
-REACH = {"open": "opens files", "Path": "goes through folders and files", "os": "uses the operating system", "home":
-    "goes through the workspace's folders", "exec": "runs text as code", "eval": "runs text as code", "compile":
-    "runs text as code", "httpx2": "talks to the network", "fetch": "reads web pages", "ask": "asks the model", "Ask":
-    "asks the model", "use_tool": "calls other tools", "db": "goes to the database itself", "store":
-    "reads and writes settings", "Browser": "drives a browser", "Js": "runs JavaScript in the page", "Script":
-    "runs JavaScript in the page", "NotStr": "writes HTML as it is", "Safe": "writes HTML as it is",
-    "__import__": "imports more as it runs", "globals": "looks names up as it runs", "vars":
-    "looks names up as it runs", "getattr": "looks names up as it runs", "sys": "looks into the running system", "modules":
-    "looks into the running system", "sololith": "looks into the running system", "pandas": "may read files and web pages",
-    "polars": "may read files and web pages"}
+REACH = {"opens files": "open", "goes through folders and files": "Path", "uses the operating system": "os",
+    "goes through the workspace's folders": "home", "runs text as code": "exec eval compile",
+    "talks to the network": "httpx2", "reads web pages": "fetch", "asks the model": "ask Ask",
+    "calls other tools": "use_tool", "goes to the database itself": "db", "reads and writes settings": "store",
+    "drives a browser": "Browser", "runs JavaScript in the page": "Js Script", "writes HTML as it is": "NotStr Safe",
+    "imports more as it runs": "__import__", "looks names up as it runs": "globals vars getattr",
+    "looks into the running system": "sys modules sololith", "may read files and web pages": "pandas polars"}
 HIDDEN_SIGNS = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufeff\uffa0\U000e0000-\U000e0fff]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -96,7 +93,7 @@ def read_source(source: str, report: Report) -> ast.Module | None:
     used |= {n.attr.lstrip("_") for n in ast.walk(tree) if isinstance(n, ast.Attribute)} & {"os", "open", "sys",
         "modules", "builtins"}
     used |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import) for a in n.names}
-    report.reach += list(dict.fromkeys(told for name, told in REACH.items() if name in used))
+    report.reach += [told for told, names in REACH.items() if used.intersection(names.split())]
     report.problems += [f"line {line}: {what}" for line, what in lint(tree, source)]
     return tree
 
