@@ -47,7 +47,7 @@ KINDS_OF_STEP = {"ask": "asks for something", "file": "reads a file: a table (CS
 TAKEN = {"id": "number", "field": "area", "str": "text_", "int": "count", "float": "amount", "bool": "is_so", "date": "day",
     "datetime": "at", "time": "at", "type": "kind", "position": "position_", "record": "record_", "self": "self_"}
 HIDDEN_BY = {*dir(builtins), "fetch", "read_file", "use_tool", "ask", "pipeline", "crud", "progress"}  # no names for steps
-MOST_FIELDS, CODE_TRIES, LARGE_WINDOW = 24, 3, 100_000  # the last in tokens
+CODE_TRIES, LARGE_WINDOW = 3, 100_000  # the last in tokens
 
 
 # ─── spec → file ───
@@ -69,22 +69,19 @@ def records_known() -> dict[str, Any]:
 
 def hint_of(field: Mapping) -> tuple[str, str]:
     "A field's type as Python says it, and its default; empty where it must be given. Raises Problem for no such type."
-    kind, choices = str(field.get("type") or "str"), [str(c) for c in field.get("choices") or () if str(c).strip()]
+    kind, choices, given = field.get("type") or "str", field.get("choices", ()), str(field.get("default") or "").strip()
     bare, records = kind.removesuffix("?").lower(), {n.lower(): n for n in records_known()}
-    if choices or kind == "choice":
-        choices = list(dict.fromkeys(choices)) or ["yes", "no"]
-        hint, default = f"Literal[{', '.join(map(doc, choices))}]", doc(choices[0])
+    if choices: hint, default = f"Literal[{', '.join(map(doc, choices))}]", doc(choices[0])
     elif kind.endswith("?") and bare in ("str", "int", "float", "bool"): hint, default = f"{bare} | None", "None"
-    elif found := TYPES.get(bare): hint, default = found.split(" = ")
+    elif bare in TYPES: hint, default = TYPES[bare].split(" = ")
     elif bare in records: hint, default = f"{records[bare]} | None", "None"
     elif field.get("hint"): hint, default = field["hint"], ""
     else:
         raise Problem(f"{clip(kind)} is not a type of field.",
             fix=f"{did_you_mean(kind, [*TYPES, *records])} Or give choices: low|high.")
-    given = str(field.get("default") or "").strip()
     if field.get("is_required"): default, hint = "", hint.removesuffix(" | None")
     elif field.get("default_text"): default = field["default_text"]
-    elif given and given in choices: default = doc(given)
+    elif given in choices: default = doc(given)
     elif given and not choices: default = default_of(bare, given)
     if about := str(field.get("help") or "").strip(): hint = f"Annotated[{hint}, Help({doc(about)})]"
     return hint, default
@@ -93,13 +90,12 @@ def hint_of(field: Mapping) -> tuple[str, str]:
 def default_of(kind: str, given: str) -> str:
     "A default as Python says it. Raises Problem for what is none of that type."
     if kind in ("str", "text", "markdown", "url", "email", "file"): return doc(given)
-    if kind == "bool": return str(given.lower() in ("true", "yes", "1", "on"))
-    if kind in ("int", "float") and given.lower().strip("+-") in ("nan", "inf", "infinity"): given = "an odd number"
-    hint = {"int": int, "float": float, "decimal": Decimal, "date": date, "datetime": datetime, "time": time}.get(kind)
-    if not hint: raise Problem(f"A plan can have no default for {kind}.", fix="Leave it empty, or edit the code.")
-    value = value_of(field_of("The default", hint), given)
-    return repr(value) if kind in ("int", "float") else f"Decimal({doc(str(value))})" if kind == "decimal" \
-        else f"{kind}.fromisoformat({doc(value.isoformat())})"
+    kinds = dict(int=int, float=float, bool=bool, decimal=Decimal, date=date, datetime=datetime, time=time)
+    if kind not in kinds: raise Problem(f"A plan can have no default for {kind}.", fix="Leave it empty, or edit the code.")
+    match value_of(field_of("The default", kinds[kind]), given):
+        case Decimal() as amount: return f'Decimal("{amount}")'
+        case date() | time() as at: return f'{kind}.fromisoformat("{at.isoformat()}")'
+        case value: return repr(value)
 
 
 def field_line(field: Mapping, is_late: bool = False) -> str:
@@ -109,60 +105,64 @@ def field_line(field: Mapping, is_late: bool = False) -> str:
     return f"{field['name']}: {hint}" + f" = {default}" * bool(default)
 
 
-def cleaned_fields(found: Any, taken: set[str], known: Mapping[str, Mapping] = {}, is_once: bool = False) -> list[dict]:
-    "Fields that can be written; those that are known and say the same stay as they are. `is_once`: each name once."
-    kept, said = list[dict](), set[str]()
-    for f in [f for f in found or () if isinstance(f, Mapping) and str(f.get("name") or "").strip()]:
-        name = str(f["name"])
-        if is_once and name in said: continue
-        said.add(name)
-        one = dict(f) | {"name": name if name in known else identifier(name, taken)}
-        if name not in known or different(known[name], f):
-            if one.get("type") == "choice" and not one.get("choices"): one["type"] = "str"
-            if one.get("choices") and one.get("type") not in (None, "", "choice"): one.pop("choices")
-            if name in known and one.get("default") != known[name].get("default"): one.pop("default_text", None)
-            hint_of(one)
+def record_lines(fields: Iterable[Mapping]) -> dict[str, str]:
+    "The lines of a record class, by the fields' names."
+    lines, is_late = dict[str, str](), False
+    for f in fields:
+        lines[f["name"]] = field_line(f, is_late)
+        is_late = is_late or not f.get("is_required")
+    return lines
+
+
+def cleaned_fields(found: Any, taken: set[str], known: Mapping[str, Mapping] = {}) -> list[dict]:
+    "Fields that can be written, each name once; those that are known keep theirs. Raises Problem."
+    kept = dict[str, dict]()
+    for f in found or ():
+        name = str(f.get("name") or "").strip()
+        if not name or name in kept: continue
+        one = kept[name] = dict(f) | {"name": name if name in known else identifier(name, taken)}
+        choices = list(dict.fromkeys(str(c) for c in one.pop("choices", None) or () if str(c).strip()))
+        if one.get("type") in (None, "", "choice"): one["type"] = "choice" if choices else "str"
+        if one["type"] == "choice": one["choices"] = choices
+        if one.get("default") != known.get(name, one).get("default"): one.pop("default_text", None)
+        hint_of(one)
         taken.add(one["name"])
-        kept.append(one)
-    return kept
+    return [*kept.values()]
 
 
 def cleaned(spec: Mapping, was: Mapping = {}) -> dict:
-    """A spec that can be written: names that are names, each once, what must be given first. What `was` there and says the
-    same stays as it is. Raises Problem."""
+    """A spec that can be written: names that are names, each once, what must be given first. Fields and steps that `was`
+    has keep their names. Raises Problem."""
     name, seen = was.get("name") or identifier(spec.get("name")), set[str]()
     known = {p["name"]: p for p in was.get("fields", was.get("steps", ()))}
     about = clip(str(spec.get("about") or "").strip().rstrip("."), 200) or name.replace("_", " ").capitalize()
     made = {"kind": "pipeline" if spec.get("kind") == "pipeline" else "app", "name": name, "about": about}
     if made["kind"] == "app":
         record = "".join(w[:1].upper() + w[1:] for w in re.findall(r"[A-Za-z0-9]+", str(spec.get("record") or "")))
-        is_name = record and record[0].isalpha() and not keyword.iskeyword(record)
-        found = cleaned_fields(spec.get("fields"), seen, known, not known)[:max(MOST_FIELDS, len(known) + 8)]
+        if not record.isidentifier() or keyword.iskeyword(record): record = singular(name)
+        found = cleaned_fields(spec.get("fields"), seen, known)
         if not known:
-            found = found or [{"name": "title", "type": "str", "is_required": True}]
-            first = next((f for f in found if (f.get("type") or "str") == "str" and not f.get("choices")), None)
+            found = found or [{"name": "title", "type": "str"}]
+            first = next((f for f in found if f["type"] == "str"), None)
             if first and not any(f.get("is_required") for f in found): first["is_required"] = True
             found.sort(key=lambda f: not f.get("is_required"))
-        return made | {"record": was.get("record") or (record if is_name else singular(name)), "fields": found}
+        return made | {"record": was.get("record") or record, "fields": found}
     steps = []
-    for step in [s for s in spec.get("steps") or () if isinstance(s, Mapping)][:max(MOST_FIELDS, len(known) + 8)]:
-        old = known.get(str(step.get("name")))
-        one: dict[str, Any]
-        if old and not different(old, step): one = dict(old)
-        else:
-            kind = step.get("kind") if step.get("kind") in KINDS_OF_STEP else "ask" if step.get("asked") else "code"
-            one = {"name": old["name"] if old else identifier(step.get("name"), seen | {name, *HIDDEN_BY}), "kind": kind,
-                "instruction": str(step.get("instruction") or "").strip()}
-            asked = cleaned_fields(step.get("asked"), set(seen),
-                {f["name"]: f for f in old.get("asked", ())} if old else {}) if kind in ("ask", "model", "code") else []
+    for step in spec.get("steps") or ():
+        old = known.get(str(step.get("name")), {})
+        kind = step.get("kind") or ("ask" if step.get("asked") else "code")
+        one: dict[str, Any] = {"name": old.get("name") or identifier(step.get("name"), seen | {name, *HIDDEN_BY}),
+            "kind": kind, "instruction": str(step.get("instruction") or "").strip()}
+        if kind in ("ask", "model", "code"):
+            asked = cleaned_fields(step.get("asked"), set(seen), {f["name"]: f for f in old.get("asked", ())})
             if not old and len(asked) == 1 and asked[0]["name"] in ("number", "value", "input", "answer"):
                 asked[0]["name"] = f"{one['name']}_{asked[0]['name']}"  # which says nothing by itself
             if kind == "ask" and not asked: asked = [{"name": identifier(one["name"] + "_", seen), "type": "str"}]
             if asked: one["asked"] = asked
-            if kind == "tool":
-                one["tool"] = str(step.get("tool") or "")
-                if one["tool"] not in all_tools():
-                    raise Problem(f"There is no tool {clip(one['tool'])}.", fix=did_you_mean(one["tool"], all_tools()))
+        if kind == "tool":
+            one["tool"] = str(step.get("tool") or "")
+            if one["tool"] not in {*all_tools(), old.get("tool")}:
+                raise Problem(f"There is no tool {clip(one['tool'])}.", fix=did_you_mean(one["tool"], all_tools()))
         seen.add(one["name"])
         steps.append(one)
     if not steps: raise Problem("The pipeline has no steps.", fix="Say what is to be done, one thing after the other.")
@@ -214,7 +214,7 @@ def source_of(spec: Mapping) -> str:
     top = "\n".join([doc(title_line(spec["name"], spec["about"])), "from sololith import *", *imports_for(asked)]) + "\n"
     if spec["kind"] == "app":
         called = "" if plural(spec["record"]) == spec["name"] else f', "{spec["name"]}"'
-        lines = "".join(f"    {field_line(f)}\n" for f in spec["fields"])
+        lines = "".join(f"    {line}\n" for line in record_lines(spec["fields"]).values())
         return (f'{top}\n\n@dataclass\nclass {spec["record"]}:\n    {doc(f"One of your {title.lower()}.")}\n{lines}\n\n'
             f'{spec["name"]} = crud({spec["record"]}{called})\n')
     made = f'{top}\n{spec["name"]} = pipeline({doc(title)})\n'
@@ -305,35 +305,31 @@ def arguments_of(function: Any) -> list[tuple[ast.arg, ast.expr | None]]:
     return list(zip(args, [None] * (len(args) - len(function.args.defaults)) + function.args.defaults, strict=True))
 
 
-def field_from(name: str, hint: ast.expr | None, value: ast.expr | None) -> dict:
-    "A field of a spec, out of an annotation and a default."
+def field_from(name: str, hint: ast.expr, value: ast.expr | None) -> dict:
+    "A field of a spec, out of an annotation and a default. What a spec cannot say is kept as it is written."
     found: dict[str, Any] = {"name": name}
-    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value) == "Annotated" and isinstance(hint.slice, ast.Tuple):
-        first, *marks = hint.slice.elts
-        if len(marks) == 1 and isinstance(marks[0], ast.Call) and ast.unparse(marks[0].func) == "Help":
-            with contextlib.suppress(ValueError): found["help"] = ast.literal_eval(marks[0].args[0])
-            hint = first
-    text = ast.unparse(hint) if hint else "str"
-    bare, default = text.removesuffix(" | None"), ast.unparse(value) if value else ""
-    items = (hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]) if isinstance(hint,
-        ast.Subscript) else []
-    choices = [getattr(i, "value", None) for i in items] if bare.startswith("Literal[") and bare == text else []
+    match hint:
+        case ast.Subscript(ast.Name("Annotated"), ast.Tuple([inner, ast.Call(ast.Name("Help"), [ast.Constant(about)])])):
+            found["help"], hint = about, inner
+    text, default = ast.unparse(hint), ast.unparse(value) if value else ""
+    bare, choices = text.removesuffix(" | None"), list[Any]()
+    match hint:
+        case ast.Subscript(ast.Name("Literal"), inner):
+            choices = [getattr(c, "value", None) for c in getattr(inner, "elts", [inner])]
     if choices and all(type(c) is str for c in choices): found |= {"type": "choice", "choices": choices}
-    elif bare.lower() in TYPES or bare in records_known():
-        is_short = bare in ("str", "int", "float", "bool") and bare != text
-        found["type"] = (bare.lower() if bare.lower() in TYPES else bare) + "?" * is_short
-    else: found |= {"type": "other", "hint": text} | ({"default_text": default} if default else {})
-    if found["type"] == "other": return found | ({"is_required": True} if value is None else {})
+    elif bare in ("str", "int", "float", "bool") and bare != text: found["type"] = f"{bare}?"
+    elif bare.lower() in TYPES: found["type"] = bare.lower()
+    elif bare in records_known(): found["type"] = bare
+    else: found |= {"type": "other", "hint": text}
+    def standard() -> str:
+        with contextlib.suppress(Problem, SyntaxError): return ast.unparse(ast.parse(hint_of(found)[1], mode="eval"))
+        return ""
     if value is None or default == "field(kw_only=True)": found["is_required"] = True
-    elif default not in ("None", "''", "0", "0.0", "False", hint_of(found)[1]):
-        plain = value.args[0] if isinstance(value, ast.Call) and len(value.args) == 1 and not value.keywords else value
-        try: said = str(ast.literal_eval(plain))  # type: ignore[arg-type]
-        except ValueError: found["default_text"] = default
-        else:
-            found["default"] = said
-            with contextlib.suppress(Problem): said = hint_of(found)[1]
-            if ast.unparse(ast.parse(said or "0", mode="eval")) != default: found["default_text"] = default
-    elif default != ast.unparse(ast.parse(hint_of(found)[1] or "0", mode="eval")): found["default_text"] = default
+    elif found["type"] == "choice" or default != standard():
+        if found["type"] != "other" and default not in ("None", "''", "0", "0.0", "False"):
+            said = value.args[0] if isinstance(value, ast.Call) and len(value.args) == 1 and not value.keywords else value
+            with contextlib.suppress(ValueError): found["default"] = str(ast.literal_eval(said))
+        if default != standard(): found["default_text"] = default
     return found
 
 
@@ -366,84 +362,59 @@ def patched(source: str, spec: Mapping) -> str:
 
 def edits_of_record(owner: Any, was: Mapping, spec: Mapping, lines: list[str]) -> list[Edit]:
     places = {n.target.id: (n.lineno - 1, n.end_lineno) for n in owner.body if isinstance(n, ast.AnnAssign)}
-    old, new = {f["name"]: f for f in was["fields"]}, {f["name"]: f for f in spec["fields"]}
+    old, new = ({f["name"]: f for f in s["fields"]} for s in (was, spec))
+    before, after = record_lines(was["fields"]), record_lines([new[n] for n in old | new if n in new])
     first_line = lines[owner.body[0].lineno - 1]
     indent = first_line[:len(first_line) - len(first_line.lstrip())]
     end = max([b for _, b in places.values()], default=owner.body[-1].end_lineno)
-    kept = [f for n, f in new.items() if n in old]
-    order = sorted(kept, key=lambda f: places[f["name"]]) + [f for n, f in new.items() if n not in old]
-    edits, added, is_late = [(*places[n], list[str]()) for n in old if n not in new], list[str](), False
-    for f in order:  # as they stand in the file: what must be given, below what need not, says so
-        line = indent + field_line(f, is_late)
-        is_same = f["name"] in old and not different(old[f["name"]], f) and (not is_late or not f.get("is_required")
-            or "kw_only" in lines[places[f["name"]][0]])
-        if f["name"] not in old: added.append(line)
-        elif not is_same: edits.append((*places[f["name"]], [line]))
-        is_late = is_late or not f.get("is_required")
+    edits = [(*places[n], [indent + after[n]] if n in after else []) for n in before if before[n] != after.get(n)]
+    added = [indent + line for n, line in after.items() if n not in before]
     return [*edits, *([(end, end, added)] if added else [])]
 
 
 def edits_of_steps(functions: Mapping[str, Any], was: Mapping, spec: Mapping, lines: list[str]) -> list[Edit]:
-    old, new = {s["name"]: s for s in was["steps"]}, {s["name"]: s for s in spec["steps"]}
-    order, edits, texts = [*new], list[Edit](), dict[int, list[str]]()
+    old, new = ({s["name"]: s for s in one["steps"]} for one in (was, spec))
     place = {n: (f.decorator_list[0].lineno - 1, f.end_lineno) for n, f in functions.items()}
-    piped = {n: piped_to(spec["steps"], i) for i, n in enumerate(order)}
-    before_of = lambda names, n: names[i - 1] if (i := names.index(n)) else ""
-    for n, step in new.items():
-        if n not in old: continue
-        text, function = lines[slice(*place[n])], functions[n]
-        if old[n]["kind"] != step["kind"] or old[n].get("tool") != step.get("tool"):
-            text = step_text(was["name"], step, piped[n]).rstrip().split("\n")
-        else:
-            came, comes = before_of([*old], n), before_of(order, n)
-            if came != comes and came and comes: text = renamed(text, function, came, comes)
-            if old[n]["instruction"] != step["instruction"]:
-                for braces in (lambda s: s, lambda s: s.replace("{", "{{").replace("}", "}}")):  # the docstring, the prompt
-                    was_told, told = (braces(doc(s["instruction"])[1:-1]) for s in (old[n], step))
-                    text = [line.replace(was_told, told) for line in text]
-            if different({"asked": old[n].get("asked", [])}, {"asked": step.get("asked", [])}):
-                text = with_asked(text, function, old[n].get("asked", []), step.get("asked", []))
-        if text != lines[slice(*place[n])]: edits.append((*place[n], text))
-    for n in order:
-        if n in old: continue
-        at = next((place[m][1] for m in reversed(order[:order.index(n)]) if m in old), min(a for a, _ in place.values()))
-        texts.setdefault(at, []).extend(["", "", *step_text(was["name"], new[n], piped[n]).rstrip().split("\n")])
-    edits += [(at, at, text) for at, text in texts.items()]
+    edits, added, at = list[Edit](), dict[int, list[str]](), min(start for start, _ in place.values())
+    above = lambda names, n: names[i - 1] if (i := names.index(n)) else ""
+    for i, (n, step) in enumerate(new.items()):
+        made = step_text(was["name"], step, piped_to(spec["steps"], i)).rstrip().split("\n")
+        if n not in old:
+            added.setdefault(at, []).extend(["", "", *made])
+            continue
+        at, text = place[n][1], lines[slice(*place[n])]
+        is_other = any(old[n].get(key) != step.get(key) for key in ("kind", "tool"))
+        now = made if is_other else changed_step(text, functions[n], old[n], step, above([*old], n), above([*new], n))
+        if now != text: edits.append((*place[n], now))
     for n in old.keys() - new.keys():
         start, stop = place[n]
         while start and not lines[start - 1].strip(): start -= 1
         edits.append((start, stop, []))
-    return edits
+    return [*edits, *((at, at, text) for at, text in added.items())]
 
 
-def renamed(text: list[str], function: Any, came: str, comes: str) -> list[str]:
-    "The lines of a step's function where another step comes before it now: it takes up that one's value."
-    first, names = function.decorator_list[0].lineno, [a.arg for a in function.args.args]
-    told = function.body[0] if ast.get_docstring(function) else None
-    is_told = lambda n: told and told.lineno - first <= n <= told.end_lineno - first and told.lineno != function.lineno
-    text = [line if is_told(n) else re.sub(rf"\b{came}\b", comes, line) for n, line in enumerate(text)]
-    if comes in names and came in names:  # it took up both
-        text[function.lineno - first] = re.sub(rf"\b{comes}, (?=.*\b{comes}\b)", "", text[function.lineno - first], count=1)
+def changed_step(text: list[str], function: Any, was: Mapping, step: Mapping, came: str, comes: str) -> list[str]:
+    """The lines of a step's function, where it asks for something else, is told something else, or another step comes before
+    it now: it takes up that one's value. Its docstring is not about their names."""
+    first, name_of = function.decorator_list[0].lineno, lambda s: re.sub(rf"\b{came}\b", comes, s) if came and comes else s
+    top, start = function.lineno - first, function.body[0].lineno - first
+    asked = [[field_line(f) for f in s.get("asked", ())] for s in (was, step)]
+    if came and comes and came != comes or asked[0] != asked[1]:
+        names = {f["name"] for f in was.get("asked", ())}
+        kept = [name_of(ast.unparse(a) + (f" = {ast.unparse(d)}" if d else "")) for a, d in arguments_of(function)
+            if a.arg not in names]
+        given = ", ".join(sorted(dict.fromkeys([*kept, *asked[1]]), key=lambda p: " = " in p))
+        define = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"
+        returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+        body = text[start:] if start > top else textwrap.indent("\n".join(map(ast.unparse, function.body)),
+            "    ").split("\n")
+        told = function.body[0].end_lineno - function.body[0].lineno + 1 if ast.get_docstring(function) else 0
+        text = [*text[:top], f"{define} {function.name}({given}){returns}:", *body[:told], *map(name_of, body[told:])]
+    if was["instruction"].strip() != step["instruction"]:
+        for braces in (lambda s: s, lambda s: s.replace("{", "{{").replace("}", "}}")):  # the docstring, the prompt
+            was_told, told = (braces(doc(s["instruction"])[1:-1]) for s in (was, step))
+            text = [line.replace(was_told, told) for line in text]
     return text
-
-
-def with_asked(text: list[str], function: Any, was: list[dict], now: list[dict]) -> list[str]:
-    "The lines of a step's function with other fields asked for."
-    first, names, here = function.decorator_list[0].lineno, {f["name"] for f in was}, ast.parse("\n".join(text)).body[-1]
-    kept = [ast.unparse(a) + (f" = {ast.unparse(d)}" if d else "") for a, d in arguments_of(here) if a.arg not in names]
-    given = ", ".join(sorted([*kept, *map(field_line, now)], key=lambda p: " = " in p))
-    top, end = function.lineno - first, function.body[0].lineno - first
-    returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
-    rest = text[end:] if end > top else [f"    {line}" for b in function.body for line in ast.unparse(b).split("\n")]
-    return [*text[:top],
-        f"{'async ' * isinstance(function, ast.AsyncFunctionDef)}def {function.name}({given}){returns}:", *rest]
-
-
-def different(a: Mapping, b: Mapping) -> bool:
-    "Whether two fields or steps of specs say different things."
-    plain = lambda f: {n: [plain(x) for x in v] if n == "asked" else v for n, v in f.items() if v not in (None, "", [],
-        False) and n != "default_text"} if isinstance(f, Mapping) else f
-    return plain(a) != plain(b)
 
 
 # ─── words → spec ───
