@@ -72,51 +72,50 @@ def visible(text: str) -> str:
 
 # ─── reading it ───
 
-def read_source(source: str, report: Report) -> ast.Module | None:
+def read_source(source: str, report: Report) -> None:
     "Parse and lint; what of it is wrong, and what it could reach, goes into the report."
     try: compile(tree := ast.parse(source), "plugin", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         report.problems.append(f"line {getattr(e, 'lineno', 0) or 1}: {getattr(e, 'msg', None) or clip(e, 120)}.")
-        return None
+        return
     if HIDDEN_SIGNS.search(source):
         report.problems.append("There are signs in it that cannot be seen, or that turn the writing around: "
             + clip(visible(next(line for line in source.split("\n") if HIDDEN_SIGNS.search(line))), 120))
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    used = set[str]()
     for node in ast.walk(tree):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [
-            node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for name in names:
-            top = name.partition(".")[0]
-            if name not in ALLOWED and (top not in ALLOWED or top == "urllib"):
-                report.problems.append(f"line {getattr(node, 'lineno', 0)}: it imports {name or 'from beside itself'}, "
-                    "which is not among what a checked plugin may.")
-    used |= {n.attr.lstrip("_") for n in ast.walk(tree) if isinstance(n, ast.Attribute)} & {"os", "open", "sys",
-        "modules", "builtins"}
-    used |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import) for a in n.names}
+        match node:
+            case ast.Name(name): used.add(name)
+            case ast.Attribute(_, name): used |= {name.lstrip("_")} & {"os", "open", "sys", "modules"}
+            case ast.Import(found) | ast.ImportFrom(_, found):
+                used |= {a.name for a in found}
+                for name in [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in found]:
+                    if name not in ALLOWED and name.partition(".")[0] not in ALLOWED:
+                        report.problems.append(f"line {node.lineno}: it imports {name or 'from beside itself'}, "
+                            "which is not among what a checked plugin may.")
     report.reach += [told for told, names in REACH.items() if used.intersection(names.split())]
-    report.problems += [f"line {line}: {what}" for line, what in lint(tree, source)]
-    return tree
+    report.problems += [f"line {line}: {what}" for line, what in lint(tree)]
 
 
-def lint(tree: ast.Module, source: str) -> list[tuple[int, str]]:
+def lint(tree: ast.Module) -> list[tuple[int, str]]:
     "What pyflakes finds, apart from names that come from the star import, and what is merely untidy."
     from pyflakes import checker, messages  # 40 ms, so only when something is checked
-    own = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {n.name for n in
-        ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    found, known = [], set(vars(sys.modules["sololith"])) | set(dir(builtins))
-    seen = ast.parse(source)
-    for call in [n.annotation for n in ast.walk(seen) if isinstance(n, ast.arg) and isinstance(n.annotation, ast.Call)]:
-        call.args = [a for a in call.args if not isinstance(a, ast.Constant)]  # widget(W, "data"): a text there is no name
-        call.keywords = [k for k in call.keywords if not isinstance(k.value, ast.Constant)]
-    for m in checker.Checker(seen).messages:
-        if isinstance(m, messages.ImportStarUsage | messages.UndefinedName) and m.message_args[0] not in known:
-            name = str(m.message_args[0])
+    found, ours = [], set(vars(sys.modules["sololith"]))
+    own, known = set[str](), ours | set(dir(builtins))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(name, ast.Store()) | ast.FunctionDef(name) | ast.ClassDef(name): own.add(name)
+            case ast.arg(_, ast.Call() as call):  # widget(W, "data"): a text there is no name
+                call.args = [a for a in call.args if not isinstance(a, ast.Constant)]
+                call.keywords = [k for k in call.keywords if not isinstance(k.value, ast.Constant)]
+    for m in checker.Checker(tree).messages:
+        name = str(m.message_args[0]) if m.message_args else ""
+        if isinstance(m, messages.ImportStarUsage | messages.UndefinedName):
+            if name in known: continue
             close = difflib.get_close_matches(name, own, 1, .75) or difflib.get_close_matches(name, known, 1, .75)
             found.append((m.lineno, f"{name} is not defined." + (f" Did you mean {close[0]}?" if close else "")))
         elif isinstance(m, messages.UndefinedLocal | messages.DuplicateArgument | messages.ReturnOutsideFunction
                 | messages.ContinueOutsideLoop | messages.YieldOutsideFunction | messages.RedefinedWhileUnused):
-            if not m.message_args or m.message_args[0] not in vars(sys.modules["sololith"]):
-                found.append((m.lineno, f"{m.message % m.message_args}."))
+            if name not in ours: found.append((m.lineno, f"{m.message % m.message_args}."))
     return found
 
 
@@ -201,7 +200,8 @@ def examine(name: str, source: str, others: dict[str, str] | None = None, before
     report, began = Report(), clock.monotonic()
     try: check_name(name)
     except Problem as e: report.problems.append(str(e))
-    if read_source(source, report) and not report.problems:
+    read_source(source, report)
+    if not report.problems:
         here = Path(sys.modules["sololith"].__file__ or "")
         start = ["-m", "sololith"] if here.name == "__init__.py" else [str(here)]
         nonce, (ours, theirs) = secrets.token_hex(16), os.pipe()
@@ -221,15 +221,12 @@ def examine(name: str, source: str, others: dict[str, str] | None = None, before
             killer = threading.Timer(CHECK_SECONDS, child.kill)
             killer.start()
             try:
-                with contextlib.suppress(BrokenPipeError):
-                    child.stdin.write(json.dumps(asked).encode())
-                    child.stdin.close()
+                with contextlib.suppress(BrokenPipeError), child.stdin: child.stdin.write(json.dumps(asked).encode())
                 with os.fdopen(ours, "rb") as answers: text = answers.read(4 << 20)
-                child.kill()
-                child.wait()
             finally:
                 killer.cancel()
                 child.kill()
+                child.wait()
         read_answer(report, text, nonce, child.returncode, clock.monotonic() - began)
     report.seconds = round(clock.monotonic() - began, 1)
     return report
@@ -237,25 +234,23 @@ def examine(name: str, source: str, others: dict[str, str] | None = None, before
 
 def read_answer(report: Report, text: bytes, nonce: str, ended: int, seconds: float) -> None:
     "What the child said: the lines up to the last that is whole; without its last word something ended it."
-    lines = text.decode(errors="replace").split("\n")
-    doing = ""
-    for line in lines:
+    doing = "it was started"
+    for line in text.decode(errors="replace").split("\n"):
         mark, _, rest = line.partition(" ")
         if mark != nonce: continue
         try: said = json.loads(rest)
         except ValueError: break  # it was cut
-        if "doing" in said: doing = said["doing"]
-        else:
+        if "doing" not in said:
             report.problems += said["problems"]
-            report.done += [tuple(d) for d in said["done"]]
-            report.notes, report.made, report.trace = report.notes + said["notes"], said["made"], said["trace"]
+            report.notes += said["notes"]
+            report.done, report.made, report.trace = [tuple(d) for d in said["done"]], said["made"], said["trace"]
             return
-    what = doing or "it was started"
+        doing = said["doing"]
     if seconds >= CHECK_SECONDS - .2: why = f"It did not come to an end within {CHECK_SECONDS} seconds"
     elif -ended in (signal.SIGXCPU, signal.SIGKILL): why = "It took more processor time or memory than it may have"
     elif ended < 0: why = f"It crashed ({signal.Signals(-ended).name})"
     else: why = "It ended the process"
-    report.problems.append(f"{why}, while {what}.")
+    report.problems.append(f"{why}, while {doing}.")
 
 
 def check_child(fd: int) -> None:
@@ -306,7 +301,7 @@ async def trial(asked: dict, report: Report, doing: Any) -> None:
             doing(what)
             try: found = await work
             except Exception as e:
-                is_walled = re.search("not permitted|ermission ?[dE]|ConnectError", f"{type(e).__name__} {e}")
+                is_walled = re.search("not permitted|ermission ?[dE]|ConnectError|name resol", f"{type(e).__name__} {e}")
                 if is_walled: report.notes.append(f"{what}: it reaches outside, which could not be tried here.")
                 else:
                     told = e if isinstance(e, Problem) else explained(e, home.apps / f"{name}.py").what
@@ -337,24 +332,18 @@ def sample(f: Field, n: int = 0) -> Any:
     if f.options: return None
     if f.asked: return f.asked.sample()
     if f.choices and f.kind != "tags": return list(f.choices)[n % len(f.choices)]
-    match f.kind:
-        case "int" | "float" | "decimal":
-            low, high = f.range.low, f.range.high
-            return low + n if low is not None and (high is None or low + n <= high) else high if high is not None else 3 + n
-        case "bool": return bool(n % 2)
-        case "date": return (date.today() + timedelta(n)).isoformat()
-        case "datetime": return datetime.now().isoformat(" ", "minutes")
-        case "time": return "08:30"
-        case "email": return f"ada{n}@example.org"
-        case "url": return f"https://example.org/{n}"
-        case "json": return '{"a": 1}'
-        case "tags": return list(f.choices)[:1] or ["red", "blue"]
-        case "file": return "sample.csv"
-        case "relation":
-            app: Any = next((a for a in all_apps().values() if getattr(a, "record", None) is f.record), None)
-            if not app: return None
-            if not (row := app.rows(limit=1)): return app.insert(**samples(app.fields, app.unasked())).id
-            return row[0]["id"]
+    if f.kind in ("int", "float", "decimal"):
+        at, high = n + (3 if f.range.low is None else f.range.low), f.range.high
+        return at if high is None else min(at, high)
+    if f.kind == "relation":
+        app: Any = next((a for a in all_apps().values() if getattr(a, "record", None) is f.record), None)
+        if not app: return None
+        rows = app.rows(limit=1)
+        return rows[0]["id"] if rows else app.insert(**samples(app.fields, app.unasked())).id
+    made = dict(bool=bool(n % 2), date=(date.today() + timedelta(n)).isoformat(), time="08:30",
+        datetime=datetime.now().isoformat(" ", "minutes"), email=f"ada{n}@example.org", url=f"https://example.org/{n}",
+        json='{"a": 1}', tags=list(f.choices)[:1] or ["red", "blue"], file="sample.csv")
+    if f.kind in made: return made[f.kind]
     text = f"Sample {f.label.lower()}" + f" {n + 1}" * bool(n)
     return text if not f.pattern or re.fullmatch(f.pattern, text) else f.default if isinstance(f.default, str) else None
 
@@ -433,11 +422,11 @@ def sample_table(source: str) -> str:
         if isinstance(app, BaseApp) and f"{name}_add" in source:
             columns |= {n: [sample(f, i) for i in range(3)] for n, f in app.fields.items() if n not in app.unasked()}
     named = columns_in(source)
-    for n in dict.fromkeys([*named, *([] if columns or named else ["name", "amount", "day"])]):
-        is_date, is_text = re.search("date|day|when|due", n,
-            re.I), re.search("name|title|text|city|kind|type|categ|status|who", n, re.I)
-        columns.setdefault(n, [f"2026-01-{i + 1:02}" if is_date else f"Sample {i}" if is_text else str(i + 1) for i
-            in range(3)])
+    for n in named or ([] if columns else ["name", "amount", "day"]):
+        is_date = re.search("date|day|when|due", n, re.I)
+        is_text = re.search("name|title|text|city|kind|type|categ|status|who", n, re.I)
+        columns.setdefault(n, [f"2026-01-{i + 1:02}" if is_date else f"Sample {i}" if is_text else str(i + 1)
+            for i in range(3)])
     table: Any = rows_of([{n: values[i] for n, values in columns.items()} for i in range(3)])
     return "".join(csv_of(table))
 
@@ -455,11 +444,7 @@ async def try_pipeline(made: Pipeline, table: str, values: dict[str, str]) -> st
     steps = rows_of_run(run)
     values |= {n: type(load(row["value"])).__name__ for n, row in steps.items() if row["value"]}
     for row in steps.values():
-        if row["status"] == "failed":
-            error = PermissionError if re.search("not permitted|PermissionError|ConnectError|resolution", row["error"]
-                or "") \
-                else Problem
-            raise error(f"step {row['name']}: {row['error']}")
+        if row["status"] == "failed": raise Problem(f"step {row['name']}: {row['error']}")
         if row["status"] == "waiting": raise Problem(f"step {row['name']} waits, for what could not be made up.")
     return f"all {len(steps)} steps: {', '.join(steps)}"
 
