@@ -93,14 +93,14 @@ def context(budget: int = 0) -> str:
         return "\n".join([*(f"# ═══ sololith/{n}\n{text}\n" for n, text in kept.items()),
             *(f"# ═══ apps/{n} (in the workspace)\n{text}" for n, text in plugins_.items()),
             f"# ═══ what a plugin is written with\n{API}"])
-    size = {n: tokens_of(text) for n, text in kept.items()}
-    total = tokens_of(joined()) + 180 if budget else 0  # with the line on top
-    for name in [n for d in DROPPED for n in kept if n.startswith(d)] if budget else []:
-        if total <= budget: break
-        kept[name] = manual_of(kept[name])
-        total += tokens_of(kept[name]) - size[name]
-        dropped.append(name)
-    if budget and total > budget: raise Problem(f"That needs {total:,} tokens at least.", fix="Give a larger budget.")
+    if budget:
+        total = tokens_of(joined()) + 180  # with the line on top
+        for name in [n for d in DROPPED for n in kept if n.startswith(d)]:
+            if total <= budget: break
+            whole, kept[name] = kept[name], manual_of(kept[name])
+            total += tokens_of(kept[name]) - tokens_of(whole)
+            dropped.append(name)
+        if total > budget: raise Problem(f"That needs {total:,} tokens at least.", fix="Give a larger budget.")
     text = joined()
     told = f" Of {', '.join(dropped)} only the docstring is here." if dropped else ""
     return f"# Sololith, {tokens_of(text):,} tokens.{told}\n{text}"
@@ -116,26 +116,20 @@ class Place(NamedTuple):
 
 
 @functools.cache
-def places() -> list[Place]:
-    "Every chapter, class and function of the source, with its docstring."
-    found = []
-    for name, text in chapters().items():
+def index_of_source() -> apsw.Connection:
+    "Every chapter, class and function of the source that has a docstring, in a full text index of the fields of a Place."
+    index = apsw.Connection(":memory:")
+    index.execute("CREATE VIRTUAL TABLE s USING fts5(chapter UNINDEXED, line UNINDEXED, signature UNINDEXED, about, text, "
+        "name, tokenize='porter unicode61')")
+    for chapter, text in chapters().items():
         tree, lines = ast.parse(text), text.split("\n")
-        found.append(Place(name, 1, name.removesuffix(".py"), ast.get_docstring(tree) or "", ""))
+        found = [Place(chapter, 1, chapter.removesuffix(".py"), ast.get_docstring(tree) or "", "")]
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef): continue
-            about = ast.get_docstring(node) or ""
-            if about: found.append(Place(name, node.lineno, lines[node.lineno - 1].strip().rstrip(":"), about,
-                "\n".join(lines[node.lineno - 1:node.end_lineno])))
-    return found
-
-
-@functools.cache
-def index_of_source() -> apsw.Connection:
-    index = apsw.Connection(":memory:")
-    index.execute("CREATE VIRTUAL TABLE s USING fts5(name, about, text, tokenize='porter unicode61')")
-    index.executemany("INSERT INTO s(rowid, name, about, text) VALUES (?,?,?,?)", [(n, re.sub("[_.]", " ", p.signature),
-        p.about, p.text) for n, p in enumerate(places())])
+            if about := ast.get_docstring(node):
+                found.append(Place(chapter, node.lineno, lines[node.lineno - 1].strip().rstrip(":"), about,
+                    "\n".join(lines[node.lineno - 1:node.end_lineno])))
+        index.executemany("INSERT INTO s VALUES (?,?,?,?,?,?)", [(*p, re.sub("[_.]", " ", p.signature)) for p in found])
     return index
 
 
@@ -143,9 +137,9 @@ def find_source(question: str, limit: int = 5) -> list[Place]:
     "The places in the source that a question is about, best first: by names, then docstrings, then the lines themselves."
     less = COMMON | {*"sololith does work works source code function chapter module".split()}
     words = " OR ".join(f'"{w}"*' for w in re.findall(r"[^\W_]{3,}", question.lower()) if w not in less)
-    rows = index_of_source().execute("SELECT rowid FROM s WHERE s MATCH ? ORDER BY bm25(s, 6, 3, 1) LIMIT ?", [words,
-        limit]) if words else []
-    return [places()[row[0]] for row in rows]
+    if not words: return []
+    return [Place(*row[:5]) for row in index_of_source().execute("SELECT * FROM s WHERE s MATCH ? "
+        "ORDER BY bm25(s, 0, 0, 0, 3, 1, 6) LIMIT ?", [words, limit])]
 
 
 @tool(name="source", reads=True, kind="source", is_usual=False)
