@@ -12,7 +12,7 @@ of it is a proposal: it is checked (check.py), shown with its difference and all
 the person clicks Install, bound to the very text that was shown. Every installed text is in the journal, under `plugins`,
 so that Undo takes an installation back, as it does everything else.
 """
-import ast, asyncio, builtins, contextlib, difflib, inspect, json, keyword, re, textwrap, unicodedata
+import ast, asyncio, builtins, contextlib, difflib, inspect, itertools, json, keyword, re, textwrap, unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.concurrency import run_in_threadpool
 from .acting import is_about
 from .base import *
-from .chat import begin_turn, check_click, on_card, on_request, show_conversation
+from .chat import begin_turn, check_click, now_text, on_card, on_request, show_conversation
 from .check import ALLOWED, Report, columns_in, examine, visible
 from .crud import BaseApp, read_rows, text_of
 from .events import broadcaster, changed
 from .fields import clip, field_of, number, value_of
-from .forms import Sent, link_button, open_inside
+from .forms import Sent, link_button, open_inside, picker
 from .models import current_model, no_model
 from .pipeline import Pipeline
-from .plugins import NAME, check_name, digest, firsts, loader, text_of_plugin
+from .plugins import NAME, sending_button, check_name, digest, firsts, loader, text_of_plugin
 from .source import API, context
 from .store import cause, db, dumps, plural
 from .tools import tool
@@ -41,9 +41,8 @@ TYPES = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = Fa
     **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
 SAID = dict(str="line of text", text="long text", int="whole number", float="number", decimal="amount", bool="yes or no",
     choice="one of choices", datetime="date and time", url="web address", json="JSON")
-KINDS_OF_STEP = {"ask": "asks for something", "file": "reads a file: a table (CSV, JSON) as records, else its text",
-    "fetch": "reads a web page", "model": "has the model write something, by the instruction",
-    "tool": "calls a tool, with each record that comes", "code": "works on what came, in Python"}
+KINDS_OF_STEP = dict(ask="asks for something", file="reads a file", fetch="reads a web page", model="has the model write",
+    tool="calls a tool", code="works in Python")
 TAKEN = {"id": "number", "field": "area", "str": "text_", "int": "count", "float": "amount", "bool": "is_so", "date": "day",
     "datetime": "at", "time": "at", "type": "kind", "position": "position_", "record": "record_", "self": "self_"}
 HIDDEN_BY = {*dir(builtins), "fetch", "read_file", "use_tool", "ask", "pipeline", "crud", "progress"}  # no names for steps
@@ -124,7 +123,7 @@ def cleaned_fields(found: Any, taken: set[str], known: Mapping[str, Mapping] = {
         choices = list(dict.fromkeys(str(c) for c in one.pop("choices", None) or () if str(c).strip()))
         if one.get("type") in (None, "", "choice"): one["type"] = "choice" if choices else "str"
         if one["type"] == "choice": one["choices"] = choices
-        if one.get("default") != known.get(name, one).get("default"): one.pop("default_text", None)
+        if (one.get("default") or None) != known.get(name, one).get("default"): one.pop("default_text", None)
         hint_of(one)
         taken.add(one["name"])
     return [*kept.values()]
@@ -181,7 +180,7 @@ def part_of(text: str) -> dict:
     return {"name": name} | ({"type": "choice", "choices": kind.split("|")} if "|" in kind else {"type": kind or "str"})
 
 
-def parts_of(text: str) -> list[dict]:
+def fields_said(text: str) -> list[dict]:
     "The fields that a list of short texts means."
     return [part_of(part) for part in text.split(",") if part.strip()]
 
@@ -192,8 +191,9 @@ def singular(name: str) -> str:
     return "".join(map(str.capitalize, one.split("_")))
 
 
-def imports_for(fields: Iterable[Mapping], source: str = "") -> list[str]:
+def imports_for(spec: Mapping, source: str = "") -> list[str]:
     "The lines that bring the record classes of other plugins, which fields point to."
+    fields = [*spec.get("fields", ()), *(f for s in spec.get("steps", ()) for f in s.get("asked", ()))]
     known, wanted = records_known(), {str(f.get("type") or "").lower() for f in fields}
     lines = [f"from sololith_apps.{p.name} import {n}" for n, p in known.items() if n.lower() in wanted and p.path]
     return [line for line in lines if line not in source and f"class {line.split()[-1]}" not in source]
@@ -210,8 +210,7 @@ def source_of(spec: Mapping) -> str:
     "The plugin's file for a spec. Raises Problem for a spec that makes no sense."
     spec = cleaned(spec)
     title = spec["name"].replace("_", " ").capitalize()
-    asked = spec.get("fields") or [f for s in spec["steps"] for f in s.get("asked", ())]
-    top = "\n".join([doc(title_line(spec["name"], spec["about"])), "from sololith import *", *imports_for(asked)]) + "\n"
+    top = "\n".join([doc(title_line(spec["name"], spec["about"])), "from sololith import *", *imports_for(spec)]) + "\n"
     if spec["kind"] == "app":
         called = "" if plural(spec["record"]) == spec["name"] else f', "{spec["name"]}"'
         lines = "".join(f"    {line}\n" for line in record_lines(spec["fields"]).values())
@@ -275,7 +274,8 @@ def about_in(tree: ast.Module) -> str:
 
 def spec_of(source: str) -> dict | None:
     "What a plugin's file says, as a spec; None where it has neither a record class nor steps."
-    tree = ast.parse(source)
+    try: tree = ast.parse(source)
+    except (SyntaxError, ValueError): return None
     if made := record_class(tree):
         called = next((ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
             for t in n.targets if any(isinstance(a, ast.Name) and a.id == made.name for a in n.value.args)),
@@ -351,9 +351,7 @@ def patched(source: str, spec: Mapping) -> str:
     if spec["about"] and spec["about"].rstrip(".") != was["about"] and top.lineno == top.end_lineno \
             and ast.get_docstring(tree):
         edits.append((top.lineno - 1, top.lineno, [doc(title_line(was["name"], spec["about"].rstrip(".")))]))
-    steps: Any = spec.get("steps", ())
-    parts: list[Any] = spec.get("fields") or [f for s in steps for f in s.get("asked", ())]
-    more = imports_for(parts, source)
+    more = imports_for(spec, source)
     at = next((n.lineno for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "sololith"), 0)
     if more and at: edits.append((at, at, more))
     for start, stop, put in sorted(edits, key=lambda e: e[:2], reverse=True): lines[start:stop] = put
@@ -419,10 +417,19 @@ def changed_step(text: list[str], function: Any, was: Mapping, step: Mapping, ca
 
 # ─── words → spec ───
 
+def object_rule(properties: dict, required: list[str] | None = None) -> dict:
+    "The JSON Schema of an object: all of its properties are required, where it is not said which."
+    return {"type": "object", "properties": properties, "additionalProperties": False,
+        "required": [*properties] if required is None else required}
+
+
+def list_rule(items: dict, most: int, least: int = 1) -> dict:
+    return {"type": "array", "items": items, "maxItems": most} | ({"minItems": least} if least else {})
+
+
 NAME_RULE = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,30}$"}
-FIELD_RULE = {"type": "object", "required": ["name", "type"], "additionalProperties": False,
-    "properties": {"name": NAME_RULE,
-    "type": {"enum": [*TYPES, "choice"]}, "choices": {"type": "array", "items": {"type": "string"}, "maxItems": 12}}}
+FIELD_RULE = object_rule({"name": NAME_RULE, "type": {"enum": [*TYPES, "choice"]},
+    "choices": list_rule({"type": "string"}, 12, 0)}, ["name", "type"])
 SYSTEM_APP = """You design small apps for one person's own computer. An app is a list of records of one kind. Answer with \
 one JSON object: name (plural, lower case), record (one of them, CamelCase), about (a short sentence) and fields.
 A field has a short name (lower case, words joined by _) and a type: str (a line), text (long), markdown, int, float, \
@@ -433,13 +440,13 @@ first field is what a record is called. When words such as "or" or "/" list what
 EXAMPLES_APP = [
     ("an app for my books: title, author, pages, when I finished it, a rating from 1 to 5, and whether I own it",
         dict(name="books", record="Book", about="What I read",
-            fields=parts_of("title, author, pages:int, finished:date, rating:int, is_owned:bool"))),
+            fields=fields_said("title, author, pages:int, finished:date, rating:int, is_owned:bool"))),
     ("I want to keep track of what I lend to people",
         dict(name="loans", record="Loan", about="What I lent, and to whom",
-            fields=parts_of("thing, person, lent_on:date, is_back:bool, notes:text"))),
+            fields=fields_said("thing, person, lent_on:date, is_back:bool, notes:text"))),
     ("a tracker for bike repairs with bike, cost, garage web site, urgency (low, normal or high) and a description",
         dict(name="bike_repairs", record="BikeRepair", about="Repairs of my bikes",
-            fields=parts_of("bike, cost:decimal, website:url, urgency:low|normal|high, description:text")))]
+            fields=fields_said("bike, cost:decimal, website:url, urgency:low|normal|high, description:text")))]
 SYSTEM_PIPELINE = """You design small pipelines for one person's own computer: work in steps, one after the other. Answer \
 with one JSON object: name (lower case, words joined by _), about (a short sentence) and steps.
 A step has a name (a noun: what it gives, lower case), a kind and an instruction (one sentence). Each step takes up what \
@@ -456,7 +463,7 @@ EXAMPLES_PIPELINE = [
     ("a pipeline that asks for a topic and a tone (formal or casual) and has the model write a short poem",
         dict(name="poem", about="A short poem about a topic", steps=[
             dict(name="topic", kind="ask", instruction="What is the poem about, and how shall it sound?",
-                asked=parts_of("subject, tone:formal|casual")),
+                asked=fields_said("subject, tone:formal|casual")),
             dict(name="verses", kind="model", instruction="Write a short poem about this.")])),
     ("read a CSV of my expenses, keep those over 100 and add up the amounts",
         dict(name="large_expenses", about="The large ones among my expenses", steps=[
@@ -465,7 +472,7 @@ EXAMPLES_PIPELINE = [
             dict(name="total", kind="code", instruction="Add up the amounts.")])),
     ("asks for a length in miles and converts it to kilometres",
         dict(name="kilometres", about="Miles in kilometres", steps=[
-            dict(name="miles", kind="ask", instruction="How long is it?", asked=parts_of("length:float")),
+            dict(name="miles", kind="ask", instruction="How long is it?", asked=fields_said("length:float")),
             dict(name="kilometres", kind="code", instruction="Multiply the length by 1.609.")])),
     ("import tasks from a file",
         dict(name="task_import", about="Tasks out of a file", steps=[
@@ -476,13 +483,13 @@ to add, what to remove (names) and what to change (a field or step that is there
 
 EXAMPLES_CHANGE = [
     ('books: {"title":{"type":"str"},"rating":{"type":"int"}}\nadd a column for the publisher',
-        dict(add=parts_of("publisher"), remove=[], change=[])),
+        dict(add=fields_said("publisher"), remove=[], change=[])),
     ('loans: {"thing":{"type":"str"},"state":{"type":"choice","choices":["lent","back"]},"notes":{"type":"text"}}\n'
         "I do not need the notes, and the state may be lost, too",
-        dict(add=[], remove=["notes"], change=parts_of("state:lent|back|lost"))),
+        dict(add=[], remove=["notes"], change=fields_said("state:lent|back|lost"))),
     ('wines: {"name":{"type":"str"},"year":{"type":"str"}}\n'
         "the year should be a number, and I want to say whether we drank it",
-        dict(add=parts_of("is_drunk:bool"), remove=[], change=parts_of("year:int"))),
+        dict(add=fields_said("is_drunk:bool"), remove=[], change=fields_said("year:int"))),
     ('guests: {"name":{"type":"str"},"table":{"type":"int"}}\nthe table must be filled in',
         dict(add=[], remove=[], change=[dict(name="table", type="int", is_required=True)]))]
 POEM = ('poem: {"topic":{"kind":"ask","instruction":"About what?","asked":[{"name":"subject","type":"str"}]},'
@@ -496,19 +503,16 @@ EXAMPLES_CHANGE_STEPS = [
 
 def rule_for(kind: str) -> dict:
     "The JSON Schema that a spec of an app or a pipeline is held to."
+    about = {"type": "string", "maxLength": 120}
+    if kind == "app":
+        record = {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,30}$"}
+        return object_rule({"name": NAME_RULE, "record": record, "about": about, "fields": list_rule(FIELD_RULE, 16)})
     tools = [n for n, t in all_tools().items() if t.kind == "add" or not t.owner and not t.reads]
-    asked = {"type": "array", "items": FIELD_RULE, "minItems": 1, "maxItems": 8}
-    step = lambda kinds, **more: {"type": "object", "additionalProperties": False, "properties": {"name": NAME_RULE, "kind":
-        {"enum": kinds}, "instruction": {"type": "string", "maxLength": 200}, **more},
-        "required": ["name", "kind", "instruction", *more]}
-    steps = {"anyOf": [step(["file", "fetch", "model", "code"]), step(["ask"], asked=asked), step(["tool"],
-        tool={"enum": tools})]}
-    parts, many = (FIELD_RULE, "fields") if kind == "app" else (steps, "steps")
-    about = {"about": {"type": "string", "maxLength": 120}}
-    record = {"record": {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,30}$"}} if kind == "app" else {}
-    properties = {"name": NAME_RULE, **record, **about, many: {"type": "array", "items": parts, "minItems": 1,
-        "maxItems": 16 if kind == "app" else 10}}
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    step = lambda *kinds, **more: object_rule({"name": NAME_RULE, "kind": {"enum": kinds},
+        "instruction": {"type": "string", "maxLength": 200}, **more})
+    steps = {"anyOf": [step("file", "fetch", "model", "code"), step("ask", asked=list_rule(FIELD_RULE, 8)),
+        step("tool", tool={"enum": tools})]}
+    return object_rule({"name": NAME_RULE, "about": about, "steps": list_rule(steps, 10)})
 
 
 def change_rule(spec: Mapping) -> dict:
@@ -518,20 +522,22 @@ def change_rule(spec: Mapping) -> dict:
     names = {"enum": [p["name"] for p in spec[many]]}
     required = {"is_required": {"type": "boolean"}} if spec["kind"] == "app" else {}
     one = lambda p: {**p, "properties": {**p["properties"], "name": names, **required}}
-    changed_ = one(part) if "anyOf" not in part else {"anyOf": [one(p) for p in part["anyOf"]]}
-    lists = {"add": part, "remove": names, "change": changed_}
-    return {"type": "object", "required": [*lists], "additionalProperties": False, "properties": {n: {"type": "array",
-        "items": item, "maxItems": 6} for n, item in lists.items()}}
+    changed_ = {"anyOf": [one(p) for p in part["anyOf"]]} if "anyOf" in part else one(part)
+    return object_rule({n: list_rule(item, 6, 0) for n, item in (("add", part), ("remove", names), ("change", changed_))})
+
+
+async def written(messages: list[dict], rule: dict | None, limit: int) -> str:
+    "What the model writes, in the form of a rule where there is one. Raises Problem where there is no model."
+    if not (model := await current_model()): raise no_model()
+    return "".join([c.text async for c in model.stream(messages, rule, limit, "builder")])
 
 
 async def asked_for(system: str, examples: Iterable[tuple[str, Any]], what: str, rule: dict, limit: int = 900) -> dict:
     "What the model answers in the form of a rule. Raises Problem where there is no model, or no whole answer."
-    if not (model := await current_model()): raise no_model()
     messages = [{"role": "system", "content": system}]
-    for said, answer in [*examples, (what, None)]:
-        messages.append({"role": "user", "content": said})
-        if answer is not None: messages.append({"role": "assistant", "content": dumps(answer)})
-    text = "".join([c.text async for c in model.stream(messages, rule, limit, "builder")])
+    for said, answer in examples:
+        messages += [{"role": "user", "content": said}, {"role": "assistant", "content": dumps(answer)}]
+    text = await written([*messages, {"role": "user", "content": what}], rule, limit)
     import fastjsonschema  # 20 ms
     with contextlib.suppress(ValueError, RecursionError): return fastjsonschema.validate(rule, json.loads(text))
     raise Problem("The model gave no whole plan.", fix="Say it again, in other words, or fill in the form.")
@@ -552,11 +558,12 @@ async def changed_spec(spec: dict, what: str) -> dict:
         for p in spec[many]}
     examples = EXAMPLES_CHANGE if spec["kind"] == "app" else EXAMPLES_CHANGE_STEPS
     found = await asked_for(SYSTEM_CHANGE, examples, f"{spec['name']}: {dumps(shown)}\n{what}", change_rule(spec))
-    return with_change(spec, found, many)
+    return with_change(spec, found)
 
 
-def with_change(spec: dict, found: Mapping, many: str = "fields") -> dict:
+def with_change(spec: dict, found: Mapping) -> dict:
     "A spec with parts added, removed and changed."
+    many = "fields" if spec["kind"] == "app" else "steps"
     here = {p["name"] for p in spec[many]}
     again = [p for p in found.get("add", ()) if many == "fields" and p["name"] in here]  # it is to be changed
     changes = {p["name"]: p for p in [*found.get("change", ()), *again]}
@@ -612,8 +619,8 @@ async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -
     "A pipeline's file with the work of a step written by the model: the best of some tries, else the file as it was."
     tree = ast.parse(source)
     function = next(f for f in step_functions(tree) if f.name == step)
-    first, head_ = function.decorator_list[0].lineno - 1, ast.get_source_segment(source, function) or ""
-    top, about = head_[:head_.index(":\n") + 1], ast.get_docstring(function) or ""
+    head_, about = ast.get_source_segment(source, function) or "", ast.get_docstring(function) or ""
+    top = head_[:head_.index(":\n") + 1]
     table, wants_number = table_spoken_of(what), bool(COUNTED.match(about))
     columns = ", ".join(f"{n} ({'text' if isinstance(v, str) else 'number'})" for n, v in (table or [{}])[0].items())
     ask = (f"{API}\nThis is the file:\n```python\n{source}```\nThe person said: {what}\n"
@@ -622,8 +629,8 @@ async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -
     messages = [{"role": "system", "content": "You write short, plain Python."}, {"role": "user", "content": ask}]
     for n in range(CODE_TRIES):
         seen(f"Writing the step {step}" + f", try {n + 1}" * bool(n))
-        text = await written(messages, 400)
-        try: new = with_function(source, step, first, function.end_lineno, text)
+        text = await written(messages, None, 400)
+        try: new = with_function(source, step, text)
         except Problem as e: problem = str(e)
         else:
             report = await run_in_threadpool(checked, "", new, what)
@@ -640,29 +647,32 @@ async def coded(source: str, step: str, what: str, seen: Callable[[str], Any]) -
     return source
 
 
-def with_function(source: str, name: str, first: int, end: int, text: str) -> str:
-    "A file with the lines of a step's function replaced by what a model wrote. Raises Problem for what is no such function."
+def with_function(source: str, name: str, text: str) -> str:
+    "A file with a step's function replaced by what a model wrote. Raises Problem for what is no such function."
     found = re.search(r"```(?:python)?\n(.*?)```", text, re.S)
     code = textwrap.dedent(found[1] if found else text).strip()
     try: functions = [n for n in ast.parse(code).body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     except SyntaxError as e: raise Problem(f"line {e.lineno}: {e.msg}.") from None
     wanted = next((f for f in functions if f.name == name), None)
     if not wanted: raise Problem(f"There is no function {name} in it.")
-    lines = source.split("\n")
-    decorator, old = lines[first], ast.get_docstring(next(f for f in step_functions(ast.parse(source)) if f.name == name))
-    wanted.decorator_list = []
-    if not ast.get_docstring(wanted): wanted.body.insert(0, ast.Expr(ast.Constant(old)))
-    helpers = [ast.unparse(f) for f in functions if f is not wanted and f.name not in source]
-    own = ast.get_source_segment(code, wanted) if ast.get_docstring(wanted) and wanted.lineno else None
-    body = own if own and '"' in own.split("\n")[1] else ast.unparse(ast.fix_missing_locations(wanted))
-    return "\n".join([*lines[:first], *("\n\n".join([*helpers, ""]).split("\n") if helpers else []), decorator,
-        *body.split("\n"), *lines[end:]])
+    old, lines = next(f for f in step_functions(ast.parse(source)) if f.name == name), source.split("\n")
+    body, at = ast.get_source_segment(code, wanted) or "", old.decorator_list[0].lineno - 1
+    if '"' not in body.partition("\n")[2].partition("\n")[0]:  # no docstring
+        wanted.decorator_list = []
+        if not ast.get_docstring(wanted): wanted.body.insert(0, ast.Expr(ast.Constant(ast.get_docstring(old))))
+        body = ast.unparse(ast.fix_missing_locations(wanted))
+    helpers = "\n\n".join(ast.unparse(f) for f in functions if f is not wanted and f.name not in source)
+    return "\n".join([*lines[:at], *([helpers, "", ""] if helpers else []), lines[at], body, *lines[old.end_lineno:]])
 
 
-EDIT_RULE = {"type": "object", "required": ["edits"], "additionalProperties": False,
-    "properties": {"edits": {"type": "array",
-    "minItems": 1, "maxItems": 6, "items": {"type": "object", "required": ["search", "replace"],
-    "additionalProperties": False, "properties": {"search": {"type": "string"}, "replace": {"type": "string"}}}}}}
+def edit_rule(search: dict) -> dict:
+    "The JSON Schema of edits, which search for this."
+    return object_rule({"edits": list_rule(object_rule({"search": search, "replace": {"type": "string"}}), 6)})
+
+
+def line_in(problem: str) -> int:
+    "The line that an error names; 0 where it names none."
+    return number((re.search(r"line (\d+)", problem) or [0, 0])[1])
 
 
 async def mended(source: str, problem: str, what: str, name: str, seen: Callable[[str], Any]) -> str:
@@ -679,12 +689,9 @@ async def mended(source: str, problem: str, what: str, name: str, seen: Callable
         problem = " ".join(report.problems[:2]) or problem
         if n == CODE_TRIES: break
         seen(f"Mending {name}.py" + f", try {n + 1}" * bool(n))
-        lines, at = best.split("\n"), number((re.search(r"line (\d+)", problem) or [0, 0])[1])
+        lines, at = best.split("\n"), line_in(problem)
         near = lines[max(0, at - 3):at + 2] if at and not n else lines
-        rule = json.loads(json.dumps(EDIT_RULE))
-        if len(lines) <= 150:
-            rule["properties"]["edits"]["items"]["properties"]["search"] = {"enum": list(dict.fromkeys(filter(str.strip,
-                near)))}
+        rule = edit_rule({"enum": [*dict.fromkeys(filter(str.strip, near))]} if len(lines) <= 150 else {"type": "string"})
         ask = (f"{await page_for()}\nThis is {name}.py:\n```python\n{best}```\n"
             + (f"It has a problem: {problem}\n" * bool(problem))
             + (f"The line is: {lines[at - 1].strip()}\n" if 0 < at <= len(lines) else "") + f"What to do: {what}\n"
@@ -705,7 +712,7 @@ async def mended(source: str, problem: str, what: str, name: str, seen: Callable
 
 def mended_by_rule(source: str, problem: str) -> str:
     "A text with what an error names as wrong, and says how it is right, put right."
-    lines, at = source.split("\n"), number((re.search(r"line (\d+)", problem) or [0, 0])[1]) - 1
+    lines, at = source.split("\n"), line_in(problem) - 1
     for wrong, right in re.findall(r"(\w+)'? (?:is not defined|which is no earlier step)\.(?: Did you mean (\w+)\?)?",
             problem.replace(",", "")):
         if wrong in ALLOWED: return source.replace("import *\n", f"import *\nimport {wrong}\n", 1)
@@ -744,18 +751,11 @@ EXAMPLES_EDIT = [("```python\n'Books.'\nfrom sololith import *\n\n@dataclass\ncl
 def edited(source: str, edits: Iterable[Mapping]) -> str:
     "A text after search and replace: what is searched for has to be there once, or it is left alone."
     for e in edits:
-        search, replace_ = str(e.get("search", "")), str(e.get("replace", ""))
-        if not search.strip() or source.count(search) < 1: continue
-        at = [m.start() for m in re.finditer(rf"(?m)^{re.escape(search)}$", source)] or [m.start() for m in re.finditer(
-            re.escape(search), source)]
-        if len(at) != 1: continue
-        source = source[:at[0]] + replace_ + source[at[0] + len(search):]
+        search = e.get("search", "")
+        found = [*re.finditer(rf"(?m)^{re.escape(search)}$", source)] or [*re.finditer(re.escape(search), source)]
+        if search.strip() and len(found) == 1:
+            source = source[:found[0].start()] + e.get("replace", "") + source[found[0].end():]
     return source
-
-
-async def written(messages: list[dict], limit: int) -> str:
-    if not (model := await current_model()): raise no_model()
-    return "".join([c.text async for c in model.stream(messages, None, limit, "builder")])
 
 
 def checked(name: str, source: str, wish: str = "") -> Report:
@@ -789,7 +789,7 @@ def note_proposal(key: int, **values: Any) -> None:
 
 
 def new_proposal(plugin: str, wish: str, base: str | None, **values: Any) -> int:
-    row = dict(at=datetime.now().isoformat(" ", "seconds"), plugin=plugin, wish=wish, why=cause.get(), base=base,
+    row = dict(at=now_text(), plugin=plugin, wish=wish, why=cause.get(), base=base,
         status="working") | values
     with db.transaction():
         db.execute("UPDATE proposals SET status='replaced' WHERE plugin=? AND status IN ('ready', 'refused')", [plugin])
@@ -866,14 +866,14 @@ def build_request(text: str, path: list[dict], is_talk: bool = False) -> dict | 
         or n in plugins and any(is_about(a, text) for a in [*plugins[n].apps, *plugins[n].pipelines])), "")
     if FIX_SAID.search(text) and (spoken or len(loader.broken) == 1): return call(spoken or next(iter(loader.broken)))
     if (found := MAKE_SAID.search(text)) and not any(is_about(a, found["gap"]) for a in ("tasks", "notes")): return call()
-    calls = [(m["id"], json.loads(m["content"])["tool"]) for m in path if m["role"] == "call"]
-    built = next((i for i, name in reversed(calls) if name == "build"), 0)
+    calls = [m for m in path if m["role"] == "call"]
+    built = next((m["id"] for m in reversed(calls) if json.loads(m["content"])["tool"] == "build"), 0)
     last = db.first("SELECT plugin, status FROM proposals WHERE why=? ORDER BY id DESC", [f"message {built}"])
-    waiting = last if last and calls[-1][0] == built else None
+    waiting = last if calls and calls[-1]["id"] == built else None
     others = [a for a in [*all_apps(), *all_pipelines()] if is_about(a, text) and not (waiting and a == waiting["plugin"])]
     name = spoken or ("" if others else last["plugin"] if last else own[0] if len(own) == 1 else "")
-    if CHANGE_SAID.search(text) and name: return call(name)
-    if ALSO_SAID.search(text) and name and (spoken or waiting): return call(name)
+    is_change = CHANGE_SAID.search(text) or ALSO_SAID.search(text) and (spoken or waiting)
+    if name and is_change: return call(name)
     if waiting and AGAIN_SAID.search(text) and waiting["status"] in ("ready", "refused", "installed"):
         name, is_there = waiting["plugin"], waiting["status"] == "installed"
         if is_there and (others or is_about(name, text)): return None  # “add a fern to my plants” is about its records
@@ -894,8 +894,14 @@ async def build_tool(what: str, plugin: str | None = None) -> str:
         raise Problem(f"There is no plugin {clip(name)}.", fix=did_you_mean(name, [n for n, p in plugins.items() if p.path]),
             status=404)
     now = waiting["source"] if waiting and waiting["base"] == base else base
-    key = new_proposal(name, what, base, note="Thinking of a plan …")
-    seen, undone = lambda text: note_proposal(key, note=f"{text} …"), list[str]()
+    return await built(new_proposal(name, what, base), what, name, now)
+
+
+async def built(key: int, what: str, name: str = "", now: str | None = None) -> str:
+    "Make a new plugin of what is said, or change or mend the text that it has now; how that went."
+    def seen(text: str) -> None: note_proposal(key, note=f"{text} …")
+    seen("Thinking of a plan")
+    undone = list[str]()
     try:
         broken = loader.broken.get(name)
         if now and (broken or FIX_SAID.search(what)):
@@ -903,9 +909,9 @@ async def build_tool(what: str, plugin: str | None = None) -> str:
             source = await mended(now, problem, what, name, seen)
         elif now: source = await changed_source(now, what, name, seen)
         else:
-            source = source_of(spec := cleaned(await spec_for(what)))
+            spec = cleaned(await spec_for(what))
             name = free_name(spec["name"])
-            if name != spec["name"]: source = source_of(spec | {"name": name})
+            source = source_of(spec | {"name": name})
             for step in spec.get("steps", ()):
                 if step["kind"] != "code": continue
                 before, source = source, await coded(source, step["name"], what, seen)
@@ -943,24 +949,20 @@ def free_name(name: str) -> str:
 # ─── what is shown ───
 
 styles.append("""
-.proposal, .proposal form, .versions { display: grid; gap: .6rem; grid-template-columns: minmax(0, 1fr) }
-.error, .card p, .card h2 { overflow-wrap: anywhere } .card.bad .row { flex-wrap: wrap }
-.proposal { overflow-wrap: anywhere; > * { margin: 0 } h3 { margin: .2rem 0 0; font-size: .9375rem }
-  .fields { overflow-x: auto; table { margin: 0; font-size: .8125rem } td { padding: .15rem .25rem .15rem 0; border: 0 }
-    th { padding: 0 .25rem .1rem 0; border: 0; color: var(--dim); font-weight: 450 }
-    :is(input, select) { margin: 0; padding: .25rem .4rem; height: auto; min-width: 6.5rem; font-size: .8125rem }
+.proposal, .proposal form { display: grid; gap: .6rem; grid-template-columns: minmax(0, 1fr) }
+.error, .card p, .card h2 { overflow-wrap: anywhere }
+.proposal { overflow-wrap: anywhere; > * { margin: 0 }
+  .plan { overflow-x: auto; :is(td, th) { padding: .15rem .25rem .15rem 0; border: 0 }
+    :is(input, select, textarea) { margin: 0; padding: .25rem .4rem; height: auto; min-width: 6.5rem; font-size: .8125rem }
     select { min-width: 8.2rem; padding-right: 1.8rem }
-    textarea { min-height: 2.2rem; margin: 0; padding: .3rem .4rem; font-size: .8125rem; field-sizing: content;
-      min-width: 14rem } }
-  form { justify-items: start } form > * { margin: 0; max-width: 100% } .row { gap: .6rem }
+    textarea { min-width: 14rem; field-sizing: content } }
+  form { justify-items: start } form > * { margin: 0; max-width: 100% }
   label { display: flex; gap: .5rem; align-items: center; margin: 0 } label input { margin: 0; min-width: 0 }
-  pre { max-height: 24rem; overflow: auto; font: .75rem/1.5 ui-monospace, monospace; white-space: pre }
-  ul { margin: 0; padding-left: 1.1rem; font-size: .8125rem }
-  pre :is(ins, del) { display: block; text-decoration: none; color: inherit;
-    background: color-mix(in srgb, var(--accent) 15%, transparent) }
+  pre { max-height: 24rem; overflow: auto; white-space: pre }
+  ul:not(.log) { margin: 0; padding-left: 1.1rem; font-size: .8125rem }
+  pre :is(ins, del) { display: block; text-decoration: none; color: inherit; background: var(--soft) }
   pre del { background: color-mix(in srgb, var(--bad) 15%, transparent) }
   textarea.code { font-family: ui-monospace, monospace; font-size: .75rem; min-height: 14rem; white-space: pre } }
-.versions { list-style: none; padding: 0 !important }
 .call .proposal { padding-top: .3rem; :is(td, th):nth-child(n + 4) { display: none } }
 """)
 SHOWN_AS = {"ready": "waits for you", "refused": "does not work yet", "working": "at work", "installed": "installed",
@@ -977,91 +979,83 @@ def diff_part(before: str | None, after: str | None) -> FT:
 
 def proposal_part(p: Mapping) -> FT:
     "A proposal: its plan as a form, what the check found, the difference, and the buttons."
-    report, key, is_open = p["report"], p["id"], p["status"] in ("ready", "refused")
-    button = lambda text, act, cls="quiet", **vals: Button(text, type="button", cls=cls, hx_post=f"/build/{key}",
-        hx_swap="none", hx_vals=json.dumps({"act": act, **vals}), hx_trigger="click throttle:600ms")
-    parts: list[Any] = [P(Strong(p["plugin"] or "A new plugin"), " ", Small(SHOWN_AS[p["status"]],
-        cls=f"chip is-{p['status']}"))]
-    if p["status"] == "working": parts.append(P(p["note"], cls="muted", aria_live="polite", aria_busy="true"))
-    if p["status"] == "failed" and p["note"]: parts.append(P(p["note"], cls="error"))
+    report, status, url, source = p["report"], p["status"], f"/build/{p['id']}", p["source"]
+    parts: list[Any] = [P(Strong(p["plugin"] or "A new plugin"), " ", Small(SHOWN_AS[status], cls=f"chip is-{status}"))]
+    if p["note"]:
+        parts.append(P(p["note"], cls="error" if status == "failed" else "muted", aria_live="polite",
+            aria_busy=str(status == "working").lower()))
     if report.problems: parts.append(Ul(*[Li(visible(problem), cls="error") for problem in report.problems]))
-    try: spec = spec_of(p["source"]) if p["source"] and is_open else None
-    except SyntaxError: spec = None
-    if spec: parts.append(Details(Summary("The plan"), spec_form(spec, f"/build/{key}", "Try it out"), open=True))
+    is_open = status in ("ready", "refused")
+    if is_open and (spec := spec_of(source)): parts.append(Details(Summary("The plan"), spec_form(spec, url), open=True))
     if report.done or report.notes:
-        parts.append(Details(Summary(f"What was tried ({len(report.done)}, {report.seconds:g} s)"), Ul(*[Li(what
-            + (f": {how}" if how else "")) for what, how in report.done], *[Li(n, cls="muted") for n in report.notes]),
-            open=bool(report.notes)))
-    if p["source"] and is_open:
-        parts.append(P("It ", ", ".join(report.reach) if report.reach else "reaches nothing but its own records", ".",
-            cls="muted"))
-    if p["source"] and p["source"] != p["base"]:
-        parts.append(Details(Summary("The difference" if p["base"] is not None else "The file"), diff_part(p["base"],
-            p["source"]), open=p["base"] is not None and is_open))
+        parts.append(Details(Summary(f"What was tried ({len(report.done)}, {report.seconds:g} s)"),
+            Ul(*[Li(f"{what}: {how}" if how else what) for what, how in report.done],
+                *[Li(n, cls="muted") for n in report.notes]), open=bool(report.notes)))
+    if is_open: parts.append(P("It ", ", ".join(report.reach) or "reaches nothing but its own records", ".", cls="muted"))
+    if source and source != p["base"]:
+        parts.append(Details(Summary("The difference" if p["base"] is not None else "The file"),
+            diff_part(p["base"], source), open=p["base"] is not None and is_open))
     if is_open:
-        parts += [Details(Summary("Edit the code"), Form(Textarea(p["source"], name="source", cls="code", spellcheck="false",
-            aria_label="The code"), Hidden("code", name="act"), Button("Try it out", cls="quiet"), hx_post=f"/build/{key}",
-            hx_swap="none")),
-            Div(button("Install", "install", "", hash=hash_of_proposal(p)) if p["status"] == "ready" else None,
-                button("Discard", "decline"), cls="row")]
-    if p["status"] == "installed":
-        parts.append(P(*[link_button(f"Open {n.replace('_', ' ')}", f"/{n}", "") for n in report.made.get("new", ()) or [
-            *report.made.get("apps", ()), *report.made.get("pipelines", ())]], link_button("Versions",
-            f"/plugins/{p['plugin']}"), cls="row"))
-    return Div(*parts, id=f"proposal-{key}", cls="proposal", hx_get=f"/build/{key}/part", hx_swap="outerHTML",
-        hx_trigger=changed(f"proposal-{key}"))
+        code = Textarea(source, name="source", cls="code", spellcheck="false", aria_label="The code")
+        parts += [Details(Summary("Edit the code"), Form(code, Hidden("code", name="act"), Button("Try it out", cls="quiet"),
+            hx_post=url, hx_swap="none")),
+            Div(sending_button("Install", url, "", act="install", hash=hash_of_proposal(p)) if status == "ready" else None,
+                sending_button("Discard", url, act="decline"), cls="row")]
+    if status == "installed":
+        made = report.made.get("new") or [*report.made.get("apps", ()), *report.made.get("pipelines", ())]
+        parts.append(P(*[link_button(f"Open {n.replace('_', ' ')}", f"/{n}", "") for n in made],
+            link_button("Versions", f"/plugins/{p['plugin']}"), cls="row"))
+    return Div(*parts, id=f"proposal-{p['id']}", cls="proposal", hx_get=f"{url}/part", hx_swap="outerHTML",
+        hx_trigger=changed(f"proposal-{p['id']}"))
 
 
-def spec_form(spec: Mapping, url: str, text: str) -> FT:
+def spec_form(spec: Mapping, url: str) -> FT:
     "A spec as a form: a row for each field, or step, and some empty ones."
-    is_app, records = spec["kind"] == "app", sorted(app.record.__name__ for app in all_apps().values()
-        if isinstance(app, BaseApp) and app.section == "apps")
-    options = lambda found, chosen: [Option(SAID.get(o, o), value=o, selected=o == chosen)
-        for o in dict.fromkeys([*found, chosen])]
-    if is_app:
+    parts, is_new = spec.get("fields") or spec.get("steps") or [], url == "/build"
+    cell = lambda name, value, label, like=None: Td(Input(name=name, value=value, aria_label=label, placeholder=like))
+    if spec["kind"] == "app":
         heads = ("Name", "Type", "Choices", "Default", "Must be given", "Help")
+        types = [*TYPES, "choice", *sorted(app.record.__name__ for app in all_apps().values()
+            if isinstance(app, BaseApp) and app.section == "apps")]
         def row(f: Mapping) -> FT:
-            return Tr(Td(Input(name="name", value=f.get("name", ""), aria_label="Name", placeholder="another field")),
-                Td(Select(*options([*TYPES, "choice", *records], f.get("type") or "str"), name="type", aria_label="Type")),
-                Td(Input(name="choices", value=" | ".join(map(str, f.get("choices", ()))), placeholder="low | high",
-                    aria_label="Choices")),
-                Td(Input(name="default", value=f.get("default", ""), aria_label="Default")),
-                Td(Select(*[Option(o, value=v, selected=v == ("yes" if f.get("is_required") else "")) for v, o in (("",
-                "no"), ("yes", "yes"))], name="required", aria_label="Must be given")),
-                Td(Input(name="help", value=f.get("help", ""), aria_label="Help")), Hidden(f.get("hint", ""), name="hint"),
-                Hidden(f.get("default_text", ""), name="default_text"))
+            kind = f.get("type") or "str"
+            options = [(o, SAID.get(o, o)) for o in dict.fromkeys([*types, kind])]
+            return Tr(cell("name", f.get("name", ""), "Name", "another field"),
+                Td(picker(options, kind, name="type", aria_label="Type")),
+                cell("choices", " | ".join(f.get("choices", ())), "Choices", "low | high"),
+                cell("default", f.get("default", ""), "Default"),
+                Td(picker([("", "no"), ("yes", "yes")], "yes" * f.get("is_required", False), name="required",
+                    aria_label="Must be given")),
+                cell("help", f.get("help", ""), "Help"), *[Hidden(f.get(n, ""), name=n) for n in ("hint", "default_text")])
     else:
         heads = ("Name", "Kind", "Instruction", "Asks for, or the tool")
         def row(f: Mapping) -> FT:
             asked = ", ".join(part_text(a) for a in f.get("asked", ())) or f.get("tool", "")
-            return Tr(Td(Input(name="name", value=f.get("name", ""), aria_label="Name", placeholder="another step")),
-                Td(Select(*[Option(k, value=k, title=told, selected=k == (f.get("kind") or "code")) for k, told in
-                    KINDS_OF_STEP.items()], name="type", aria_label="Kind")),
+            return Tr(cell("name", f.get("name", ""), "Name", "another step"),
+                Td(picker(KINDS_OF_STEP.items(), f.get("kind") or "code", name="type", aria_label="Kind")),
                 Td(Textarea(f.get("instruction", ""), name="help", aria_label="Instruction", rows=1)),
-                Td(Input(name="choices", value=asked, aria_label="Asks for", placeholder="size:int, tone:a|b")))
-    parts = spec["fields"] if is_app else spec["steps"]
-    return Form(Div(Label("Called ", Input(name="called", value=spec.get("name", ""), required=True, readonly=bool(parts) and
-            url != "/build")), Label("About ", Input(name="about", value=spec.get("about", ""))), cls="row"),
+                cell("choices", asked, "Asks for", "size:int, tone:a|b"))
+    return Form(Div(Label("Called ", Input(name="called", value=spec.get("name", ""), required=True, readonly=not is_new)),
+            Label("About ", Input(name="about", value=spec.get("about", ""))), cls="row"),
         Hidden(spec["kind"], name="kind"), Hidden(spec.get("record", ""), name="record"), Hidden("spec", name="act"),
-        Div(Table(Thead(Tr(*[Th(h, scope="col") for h in heads])), Tbody(*map(row, [*parts, *[{}] * (2 if parts else 5)]))),
-            cls="fields"), Small("Empty a name to take it out.", cls="muted") if parts else None, Button(text, cls="quiet"),
-        hx_post=url, hx_swap="none")
+        Div(Table(Thead(Tr(*[Th(h, scope="col") for h in heads])), Tbody(*map(row, [*parts, *[{}] * (5 if is_new else 2)]))),
+            cls="plan"), None if is_new else Small("Empty a name to take it out.", cls="muted"),
+        Button("Go on" if is_new else "Try it out", cls="quiet"), hx_post=url, hx_swap="none")
 
 
 def spec_from(form: Any) -> dict:
     "The spec that a sent form says."
-    lists = {n: form.getlist(n) for n in ("name", "type", "choices", "default", "required", "help", "hint", "default_text")}
-    rows = [{n: str(values[i]) if i < len(values) else "" for n, values in lists.items()} for i in range(len(lists["name"]))]
+    columns = ("name", "type", "choices", "default", "required", "help", "hint", "default_text")
+    rows = [dict(zip(columns, map(str, values), strict=True))
+        for values in itertools.zip_longest(*map(form.getlist, columns), fillvalue="")]
     rows, spec = [r for r in rows if r["name"].strip()], dict(kind=str(form.get("kind")), name=str(form.get("called", "")),
         record=str(form.get("record", "")), about=str(form.get("about", "")))
     if spec["kind"] == "app":
-        return spec | {"fields": [{n: v for n, v in (r | {"choices": [c.strip() for c in re.split("[|]" if "|"
-            in r["choices"] else ",", r["choices"])
-            if c.strip()],
-            "is_required": r["required"] == "yes"}).items() if v not in ("", [], False) and n != "required"} for r in rows]}
-    return spec | {"steps": [dict(name=r["name"], kind=r["type"], instruction=r["help"]) | ({"tool": r["choices"].strip()}
-        if r["type"] == "tool" else {"asked": parts_of(r["choices"])} if r["choices"].strip() else {})
-        for r in rows]}
+        choices_in = lambda text: [c.strip() for c in text.split("|" if "|" in text else ",")]
+        return spec | {"fields": [r | {"choices": choices_in(r["choices"]), "is_required": r["required"] == "yes"}
+            for r in rows]}
+    return spec | {"steps": [dict(name=r["name"], kind=r["type"], instruction=r["help"], tool=r["choices"].strip(),
+        asked=fields_said(r["choices"])) for r in rows]}
 
 
 def card_part(m: Mapping) -> Any:
@@ -1080,15 +1074,16 @@ on_card.append(card_part)
 async def build_get(req: Request):
     "A new app or pipeline: by what is said of it, or by a form."
     kind = "pipeline" if req.query_params.get("kind") == "pipeline" else "app"
-    said = Form(Textarea(name="what", rows=2, placeholder="plants: name, light (low or high), when I watered them"
-        if kind == "app"
-        else "read a CSV of plants, and add each of them to my plants", aria_label="What it is to be"), Hidden("say",
-        name="act"), Hidden(kind, name="kind"), Button("Make it"), hx_post="/build", hx_swap="none")
-    return *head(f"New {kind}", link_button(*(("A pipeline instead", "/build?kind=pipeline") if kind == "app" else (
-        "An app instead", "/build?kind=app")))), Div(Div(H2("Say what it is to be"), said if await current_model() else P(
-        "With a model you could say it in words. ", A("Get one", href="/models"), cls="muted"), cls="card"),
-        Div(H2("Or fill it in"), spec_form({"kind": kind, "fields": [], "steps": []}, "/build", "Go on"),
-        cls="card proposal"),
+    if kind == "app":
+        other, like = link_button("A pipeline instead", "/build?kind=pipeline"), "plants: name, light (low or high)"
+    else: other, like = link_button("An app instead", "/build"), "read a CSV of plants, and add each of them to my plants"
+    said = Form(Textarea(name="what", rows=2, placeholder=like, aria_label="What it is to be"), Hidden("say", name="act"),
+        Hidden(kind, name="kind"), Button("Make it"), hx_post="/build", hx_swap="none")
+    if not await current_model():
+        said = P("With a model you could say it in words. ", A("Get one", href="/models"), cls="muted")
+    return *head(f"New {kind}", other), Div(
+        Div(H2("Say what it is to be"), said, cls="card"),
+        Div(H2("Or fill it in"), spec_form({"kind": kind}, "/build"), cls="card proposal"),
         Div(H2("Or bring one"), Form(Input(type="file", name="file", accept=".py,.ipynb",
             aria_label="A plugin's file, or a notebook"), Hidden("import", name="act"), Button("Look at it", cls="quiet"),
             hx_post="/build", hx_encoding="multipart/form-data", hx_swap="none"),
@@ -1103,15 +1098,10 @@ async def build_post(form: Sent):
         what = str(form.get("what", "")).strip()
         if not what: raise Problem("Nothing is said.", fix="Say what it is to be.")
         if not await current_model(): raise no_model()
-        kind = str(form.get("kind"))
-        before = db.one("SELECT max(id) FROM proposals") or 0
-        work = asyncio.create_task(build_tool(what if kind == "app" or PIPELINE_SAID.search(what)
-            else f"A pipeline: {what}"))
-        making.add(work)
+        if form.get("kind") != "app" and not PIPELINE_SAID.search(what): what = f"A pipeline: {what}"
+        key = new_proposal("", what, None)
+        making.add(work := asyncio.create_task(built(key, what)))
         work.add_done_callback(lambda t: (making.discard(t), t.cancelled() or t.exception()))
-        await asyncio.sleep(.05)
-        key = db.one("SELECT max(id) FROM proposals") or 0
-        if key == before: await work
     elif form.get("act") == "import":
         upload: Any = form.get("file")
         if not getattr(upload, "filename", ""): raise Problem("No file was chosen.", fix="Choose a plugin's .py file.")
@@ -1173,24 +1163,21 @@ async def plugin_get(name: str):
     rows = db.query("SELECT * FROM plugins WHERE name=? ORDER BY id DESC LIMIT 100", [name])
     live, now = plugins.get(name), text_of_plugin(name)
     if not rows and not (live and live.path): raise Problem(f"There is no plugin {clip(name)}.", status=404)
-    vals = lambda **more: json.dumps(more)
-    items = []
+    items, url = [], f"/plugins/{name}"
     for row in rows:
         entry = next(iter(db.entries("app='plugins' AND record_id=? AND verb != 'undo'", [row["id"]], 1)), None)
-        who = f"by {entry['actor']}" if entry else "by hand"
-        items.append(Li(Div(Strong(row["at"]), Small(who, cls="chip"), "removed" if row["source"] is None else "", A("why?",
-            href=f"/why/{entry['id']}") if entry and entry["cause"] else None, Span(cls="grow"), Button("Roll back to this",
-            cls="quiet", hx_post=f"/plugins/{name}", hx_vals=vals(act="back", version=row["id"]), hx_swap="none")
-            if row["source"] not in (None, now) else Small("is live", cls="muted") if row is rows[0] else None,
-            cls="row"), Details(Summary("The difference"), diff_part(row["was"], row["source"]))))
+        why = A("why?", href=f"/why/{entry['id']}") if entry and entry["cause"] else None
+        back = Small("is live", cls="muted") if row is rows[0] else None
+        if row["source"] not in (None, now): back = sending_button("Roll back to this", url, act="back", version=row["id"])
+        items.append(Li(Div(Strong(row["at"]), Small(f"by {entry['actor']}" if entry else "by hand", cls="chip"),
+            "removed" if row["source"] is None else "", why, Span(cls="grow"), back, cls="row"),
+            Details(Summary("The difference"), diff_part(row["was"], row["source"]))))
     apps = [a for a in live.apps.values() if isinstance(a, BaseApp)] if live else []
-    actions = [link_button("Export", f"/plugins/{name}/export.py", download=True)] * (now is not None)
-    if now is not None: actions.append(Button("Remove", cls="quiet bad", hx_post=f"/plugins/{name}",
-            hx_vals=vals(act="remove"),
-        hx_confirm=f"Remove {name}? Its records stay, and come back with it.", hx_swap="none"))
+    actions = () if now is None else (link_button("Export", f"{url}/export.py", download=True),
+        sending_button("Remove", url, "quiet bad", f"Remove {name}? Its records stay, and come back with it.", act="remove"))
     return *head(name, *actions), Div(P(live.description if live else "It is not loaded.", cls="muted"),
         P(*[A(f"Export the {a.title.lower()}", href=f"{a.url}/export.csv", download=True, cls="chip") for a in apps]),
-        Ul(*items, cls="versions stack"), id="plugin", hx_get=f"/plugins/{name}", hx_select="#plugin",
+        Ul(*items, cls="log versions"), id="plugin", hx_get=url, hx_select="#plugin",
         hx_trigger=changed("plugins"), hx_swap="morph:outerHTML", cls="proposal card")
 
 

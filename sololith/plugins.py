@@ -16,9 +16,10 @@ from typing import Any
 import watchfiles
 from starlette.concurrency import run_in_threadpool
 from .base import *
+from .chat import now_text
 from .events import broadcaster, changed
 from .fields import clip
-from .forms import Sent
+from .forms import Sent, link_button
 from .pipeline import describe, end_thread, in_thread
 from .store import db
 from .ui import broken_links, head
@@ -126,18 +127,14 @@ class Loader:
         "Make a text a plugin's file (None: take the file away); the journal entry, whose undo takes that back."
         check_name(name)
         was, verb = text_of_plugin(name), "remove" if source is None else "install"
-        told = told or {"remove": f"removed {name}"}.get(verb, f"installed {name}" if was is None else f"changed {name}")
-        return db.change("plugins", None, dict(name=name, source=source, was=was, at=datetime.now().isoformat(" ",
-            "seconds")),
-            verb, told)
+        told = told or f"{'removed' if source is None else 'installed' if was is None else 'changed'} {name}"
+        return db.change("plugins", None, dict(name=name, source=source, was=was, at=now_text()), verb, told)
 
     def keep(self, name: str, source: str) -> None:
         "Keep every text of a plugin that worked, numbered; one that was written by hand among its versions, too."
         last = db.first("SELECT source FROM plugins WHERE name=? ORDER BY id DESC", [name])
-        if not last or last["source"] != source:
-            db.execute("INSERT INTO plugins (name, source, was, at) VALUES (?,?,?,?)", [name, source, last
-                and last["source"],
-                datetime.now().isoformat(" ", "seconds")])
+        was = last and last["source"]
+        if was != source: db.add("plugins", dict(name=name, source=source, was=was, at=now_text()))
         kept = self.versions(name)
         if kept and kept[-1].stem.endswith(digest(source)): return
         folder = home.apps / ".versions" / name
@@ -290,16 +287,20 @@ class Recipe:
 recipes = crud(Recipe)'''
 
 
+def sending_button(text: str, url: str, cls: str = "quiet", confirm: str | None = None, **values: Any) -> FT:
+    "A button that sends values, once for a double click, and where `confirm` asks first."
+    return Button(text, cls=cls, hx_post=url, hx_vals=json.dumps(values), hx_confirm=confirm, hx_swap="none",
+        hx_trigger=None if confirm else "click throttle:600ms")
+
+
 def broken_cards() -> list[FT]:
     "A red card for each plugin with a problem."
     return [Div(H2(f"{p.path and p.path.name} has a problem"), P(p.error),
         P("Its last good version is live meanwhile.") if p.name in plugins else None,
         Details(Summary("Traceback"), Pre(p.description), id=f"trace-{p.name}") if p.description else None,
-        Div(Button("Fix it with the model", hx_post=f"/plugins/{clip(p.name)}", hx_vals='{"act": "fix"}', hx_swap="none"),
-            Button("Load it again", cls="quiet", hx_post="/plugins", hx_vals=json.dumps({"name": p.name}),
-            hx_swap="none"),
-            A("Versions", href=f"/plugins/{clip(p.name)}", role="button", cls="quiet"), cls="row"), cls="card bad",
-        role="alert")
+        Div(sending_button("Fix it with the model", f"/plugins/{clip(p.name)}", act="fix"),
+            sending_button("Load it again", "/plugins", name=p.name),
+            link_button("Versions", f"/plugins/{clip(p.name)}"), cls="row"), cls="card bad", role="alert")
         for p in loader.broken.values()]
 
 
@@ -311,10 +312,9 @@ async def plugins_get(req: Request):
     example = Div(H2("Write an app" if cards else "No plugins yet"),
         P("Save this as ", Code(f"{home.apps}/recipes.py"), ": the app is there at once, in every open page."),
         Pre(EXAMPLE), cls="card")
-    return *head("Plugins", A("New app", href="/build?kind=app", role="button")), Div(*broken_cards(), *cards, example,
-        cls="stack", id="plugin-list",
-        hx_get="/plugins",
-        hx_select="#plugin-list", hx_trigger=changed("plugins"), hx_swap="morph:outerHTML")
+    return *head("Plugins", link_button("New app", "/build?kind=app", "")), Div(*broken_cards(), *cards, example,
+        cls="stack", id="plugin-list", hx_get="/plugins", hx_select="#plugin-list", hx_trigger=changed("plugins"),
+        hx_swap="morph:outerHTML")
 
 
 @rt("/plugins", methods=["POST"])
