@@ -16,7 +16,7 @@ import tempfile, threading, time as clock
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from .assets import static_folder
 from .base import *
 from .crud import BaseApp
@@ -123,15 +123,15 @@ def lint(tree: ast.Module) -> list[tuple[int, str]]:
 
 # System calls that are refused, by machine: sockets, other programs, other processes, io_uring, mounts, keys, BPF.
 # And what changes others' files without opening them, or other processes: modes, owners, times, marks, priorities, memory.
-DENIED = {"x86_64": (0xC000003E, (41, 42, 49, 57, 58, 59, 62, 101, 155, 165, 200, 234, 250, 272, 304, 308, 310, 311,
-    317, 321,
-        322, 323, 424, 425, 426, 427, 434, 438, 29, 64, 68, 90, 91, 92, 93, 94, 132, 141, 144, 188, 189, 190, 197, 198, 199,
-        203, 235, 240, 251, 260, 261, 268, 280, 314, 452)),
-    "aarch64": (0xC00000B7, (198, 200, 203, 219, 221, 281, 129, 117, 41, 40, 130, 131, 97, 265, 268, 270, 271, 277, 280, 282,
-        424, 425, 426, 427, 434, 438, 5, 6, 7, 14, 15, 16, 30, 52, 53, 54, 55, 88, 119, 122, 140, 180, 186, 190, 194, 274,
-        452))}
-LIMITS = {"x86_64": 302, "aarch64": 261}  # prlimit64: only of itself
-CLONE = {"x86_64": (56, 435), "aarch64": (220, 435)}  # clone (threads are allowed), clone3 (answered: not there)
+# By machine: its mark, what sets a filter, prlimit64 (only of itself), clone (threads are allowed), clone3 (answered: not
+# there), and these.
+MACHINES = {
+    "x86_64": (0xC000003E, 317, 302, 56, 435,
+        "41 42 49 57 58 59 62 101 155 165 200 234 250 272 304 308 310 311 317 321 322 323 424 425 426 427 434 438 29 64 "
+        "68 90 91 92 93 94 132 141 144 188 189 190 197 198 199 203 235 240 251 260 261 268 280 314 452"),
+    "aarch64": (0xC00000B7, 277, 261, 220, 435,
+        "198 200 203 219 221 281 129 117 41 40 130 131 97 265 268 270 271 277 280 282 424 425 426 427 434 438 5 6 7 14 15"
+        " 16 30 52 53 54 55 88 119 122 140 180 186 190 194 274 452")}
 
 
 def confine(folder: Path, readable: Iterable[Path]) -> list[str]:
@@ -173,23 +173,21 @@ def landlock(libc: Any, folder: Path, readable: Iterable[Path]) -> bool:
 
 
 def deny_calls(libc: Any) -> bool:
-    "Refuse the calls of DENIED with EPERM, in every thread. Source: kernel.org, userspace-api/seccomp_filter."
-    machine = platform.machine()
-    if machine not in DENIED: return False
-    arch, denied = DENIED[machine]
-    clone, clone3 = CLONE[machine]
+    "Refuse the calls of MACHINES with EPERM, in every thread. Source: kernel.org, userspace-api/seccomp_filter."
+    if platform.machine() not in MACHINES: return False
+    arch, seccomp, prlimit, clone, clone3, denied = MACHINES[platform.machine()]
     op = lambda code, value, yes=0, no=0: struct.pack("HBBI", code, yes, no, value)
     load, equal, at_least, bits, answer = 0x20, 0x15, 0x35, 0x45, 0x06
     refuse, allow, kill = 0x50001, 0x7FFF0000, 0x80000000
     steps = [op(load, 4), op(equal, arch, 1, 0), op(answer, kill), op(load, 0), op(at_least, 0x40000000, 0, 1),
         op(answer, kill), op(equal, clone3, 0, 1), op(answer, 0x50026),
         op(equal, clone, 0, 4), op(load, 16), op(bits, 0x10000, 1, 0), op(answer, refuse), op(answer, allow),
-        op(equal, LIMITS[machine], 0, 4), op(load, 16), op(equal, 0, 1, 0), op(answer, refuse), op(answer, allow)]
-    for call in denied: steps += [op(equal, call, 0, 1), op(answer, refuse)]
+        op(equal, prlimit, 0, 4), op(load, 16), op(equal, 0, 1, 0), op(answer, refuse), op(answer, allow)]
+    for call in map(int, denied.split()): steps += [op(equal, call, 0, 1), op(answer, refuse)]
     steps.append(op(answer, allow))
     code = ctypes.create_string_buffer(b"".join(steps))
     program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
-    return libc.syscall(317 if machine == "x86_64" else 277, 1, 1, program) == 0  # a filter, for all threads
+    return libc.syscall(seccomp, 1, 1, program) == 0  # a filter, for all threads
 
 
 # ─── the child ───
@@ -277,10 +275,8 @@ def check_child(fd: int) -> None:
 async def trial(asked: dict, report: Report, doing: Any) -> None:
     "Load a plugin, and use all that it has."
     name = asked["name"]
-    for other, source in asked["others"].items():
+    for other, source in (asked["others"] | ({name: asked["before"]} if asked["before"] else {})).items():
         with contextlib.suppress(Problem): loader.load(other, source)
-    if asked["before"]:
-        with contextlib.suppress(Problem): loader.load(name, asked["before"])
     vars(sys.modules["sololith"])["fetch"] = lambda url: "A made-up page.\n\nIt has two paragraphs, and 12 words."
     doing("it was loaded")
     before = set(all_apps()) | set(all_pipelines())
@@ -297,18 +293,15 @@ async def trial(asked: dict, report: Report, doing: Any) -> None:
         routes=sorted({r.path for r in plugin.web.router.routes}), new=sorted({*plugin.apps, *plugin.pipelines} - before))
     import httpx2
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=site), base_url="http://localhost") as web:
-        async def step(what: str, work: Any) -> Any:
+        async def step(what: str, work: Awaitable[str]) -> None:
             doing(what)
-            try: found = await work
+            try: report.done.append((what, await work))
             except Exception as e:
-                is_walled = re.search("not permitted|ermission ?[dE]|ConnectError|name resol", f"{type(e).__name__} {e}")
-                if is_walled: report.notes.append(f"{what}: it reaches outside, which could not be tried here.")
+                if re.search("not permitted|ermission ?[dE]|ConnectError|name resol", f"{type(e).__name__} {e}"):
+                    report.notes.append(f"{what}: it reaches outside, which could not be tried here.")
                 else:
                     told = e if isinstance(e, Problem) else explained(e, home.apps / f"{name}.py").what
                     report.problems.append(f"{what}: {told}")
-            else:
-                report.done.append((what, found if isinstance(found, str) else ""))
-                return found or True
         async def page(path: str) -> str:
             answer = await web.get(path)
             if answer.status_code >= 400: raise Problem(f"{path} answers {answer.status_code}.")
