@@ -234,26 +234,23 @@ def doc(text: str) -> str: return json.dumps(text, ensure_ascii=False)
 def step_text(owner: str, step: Mapping, piped: list[str]) -> str:
     "A step's function, by its kind. `piped`: the steps whose values it takes up, the nearest last."
     asked, names = [field_line(f) for f in step.get("asked", ())], [f["name"] for f in step.get("asked", ())]
-    about = step["instruction"] or {"ask": "Give {}.", "file": "Which file?", "fetch": "Which page?"}.get(step["kind"],
-        "{}.").format(step["name"].replace("_", " "))
-    before, is_async = piped[-1] if piped else "", ""
+    usual = {"ask": "Give {}.", "file": "Which file?", "fetch": "Which page?"}.get(step["kind"], "{}.")
+    about = step["instruction"] or usual.format(step["name"].replace("_", " "))
+    before, define, returns = piped[-1] if piped else "", "def", ""
     result = before or "None"
     match step["kind"]:
-        case "ask":
-            piped = []
-            result = names[0] if len(names) == 1 else f"dict({', '.join(f'{n}={n}' for n in names)})"
+        case "ask": piped, result = [], names[0] if len(names) == 1 else f"dict({', '.join(f'{n}={n}' for n in names)})"
         case "file": piped, asked, result = [], ["file: File"], "read_file(file)"
         case "fetch" if before: piped, result = [before], f"fetch({before})"
         case "fetch": asked, result = ["url: Url"], "fetch(url)"
         case "tool": piped, result = piped[-1:], f'use_tool("{step["tool"]}", {before or "{}"})'
         case "model":
-            asked, is_async = [*asked, "ask: Ask"], "async "
+            asked, define, returns = [*asked, "ask: Ask"], "async def", " -> Markdown"
             plain = f"{about} Use what stands above, and leave no blanks." if piped or names else about
             parts = [*(f"{n}: {{{n}}}" for n in [*piped, *names]), doc(plain)[1:-1].replace("{", "{{").replace("}", "}}")]
             result = 'await ask(f"' + "\\n\\n".join(parts) + '")'
     given = ", ".join([*piped, *sorted(asked, key=lambda p: " = " in p)])
-    returns = " -> Markdown" if step["kind"] == "model" else ""
-    return f'@{owner}.step\n{is_async}def {step["name"]}({given}){returns}:\n    {doc(about)}\n    return {result}\n'
+    return f'@{owner}.step\n{define} {step["name"]}({given}){returns}:\n    {doc(about)}\n    return {result}\n'
 
 
 # ─── file → spec ───
@@ -481,23 +478,28 @@ EXAMPLES_PIPELINE = [
 SYSTEM_CHANGE = """You change a small app or pipeline. Its fields, or steps, are given. Answer with one JSON object: what \
 to add, what to remove (names) and what to change (a field or step that is there, as it is to be). Do only what is asked."""
 
+def change_told(name: str, parts: Iterable[Mapping], what: str) -> str:
+    "What the model is told of fields, or steps, that are to be changed."
+    said = ("type", "choices", "kind", "instruction", "asked", "tool")
+    return f"{name}: {dumps({p['name']: {n: v for n, v in p.items() if n in said} for p in parts})}\n{what}"
+
+
 EXAMPLES_CHANGE = [
-    ('books: {"title":{"type":"str"},"rating":{"type":"int"}}\nadd a column for the publisher',
+    (change_told("books", fields_said("title, rating:int"), "add a column for the publisher"),
         dict(add=fields_said("publisher"), remove=[], change=[])),
-    ('loans: {"thing":{"type":"str"},"state":{"type":"choice","choices":["lent","back"]},"notes":{"type":"text"}}\n'
-        "I do not need the notes, and the state may be lost, too",
+    (change_told("loans", fields_said("thing, state:lent|back, notes:text"),
+        "I do not need the notes, and the state may be lost, too"),
         dict(add=[], remove=["notes"], change=fields_said("state:lent|back|lost"))),
-    ('wines: {"name":{"type":"str"},"year":{"type":"str"}}\n'
-        "the year should be a number, and I want to say whether we drank it",
+    (change_told("wines", fields_said("name, year"), "the year should be a number, and I want to say whether we drank it"),
         dict(add=fields_said("is_drunk:bool"), remove=[], change=fields_said("year:int"))),
-    ('guests: {"name":{"type":"str"},"table":{"type":"int"}}\nthe table must be filled in',
+    (change_told("guests", fields_said("name, table:int"), "the table must be filled in"),
         dict(add=[], remove=[], change=[dict(name="table", type="int", is_required=True)]))]
-POEM = ('poem: {"topic":{"kind":"ask","instruction":"About what?","asked":[{"name":"subject","type":"str"}]},'
-    '"verses":{"kind":"model","instruction":"Write a poem about this."}}\n')
+POEM = [dict(name="topic", kind="ask", instruction="About what?", asked=fields_said("subject")),
+    dict(name="verses", kind="model", instruction="Write a poem about this.")]
 EXAMPLES_CHANGE_STEPS = [
-    (POEM + "translate it into German at the end",
+    (change_told("poem", POEM, "translate it into German at the end"),
         dict(add=[dict(name="german", kind="model", instruction="Translate this into German.")], remove=[], change=[])),
-    (POEM + "the poem should be funny",
+    (change_told("poem", POEM, "the poem should be funny"),
         dict(add=[], remove=[], change=[dict(name="verses", kind="model", instruction="Write a funny poem about this.")]))]
 
 
@@ -546,34 +548,31 @@ async def asked_for(system: str, examples: Iterable[tuple[str, Any]], what: str,
 async def spec_for(what: str) -> dict:
     "The spec of a new app or pipeline, by what is said of it."
     kind = "pipeline" if PIPELINE_SAID.search(what) and not re.search(r"\bapp\b", what, re.I) else "app"
-    if kind == "app": return await asked_for(SYSTEM_APP, EXAMPLES_APP, what, rule_for(kind)) | {"kind": kind}
     tools = ", ".join(n for n, t in all_tools().items() if t.kind == "add")
-    return await asked_for(SYSTEM_PIPELINE + tools, EXAMPLES_PIPELINE, what, rule_for(kind)) | {"kind": kind}
+    system, examples = (SYSTEM_APP, EXAMPLES_APP) if kind == "app" else (SYSTEM_PIPELINE + tools, EXAMPLES_PIPELINE)
+    return await asked_for(system, examples, what, rule_for(kind)) | {"kind": kind}
 
 
 async def changed_spec(spec: dict, what: str) -> dict:
     "A spec with what is said of it done."
-    many = "fields" if spec["kind"] == "app" else "steps"
-    shown = {p["name"]: {n: v for n, v in p.items() if n in ("type", "choices", "kind", "instruction", "asked", "tool")}
-        for p in spec[many]}
     examples = EXAMPLES_CHANGE if spec["kind"] == "app" else EXAMPLES_CHANGE_STEPS
-    found = await asked_for(SYSTEM_CHANGE, examples, f"{spec['name']}: {dumps(shown)}\n{what}", change_rule(spec))
+    told = change_told(spec["name"], spec.get("fields") or spec["steps"], what)
+    found = await asked_for(SYSTEM_CHANGE, examples, told, change_rule(spec))
     return with_change(spec, found)
 
 
 def with_change(spec: dict, found: Mapping) -> dict:
     "A spec with parts added, removed and changed."
     many = "fields" if spec["kind"] == "app" else "steps"
-    here = {p["name"] for p in spec[many]}
-    again = [p for p in found.get("add", ()) if many == "fields" and p["name"] in here]  # it is to be changed
-    changes = {p["name"]: p for p in [*found.get("change", ()), *again]}
-    gone = set(found.get("remove", ())) - changes.keys() - {p["name"] for p in found.get("add", ())}
+    added, here = found["add"], {p["name"] for p in spec[many]}
+    again = [p for p in added if many == "fields" and p["name"] in here]  # it is to be changed
+    changes = {p["name"]: p for p in [*found["change"], *again]}
+    gone = set(found["remove"]) - changes.keys() - {p["name"] for p in added}
     parts = [p | changes.get(p["name"], {}) for p in spec[many] if p["name"] not in gone]
     for p in parts:
         if p.get("type") != "choice": p.pop("choices", None)
-    taken = {q["name"] for q in parts}
-    more = [p | {"name": identifier(p["name"], taken)} for p in found.get("add", ()) if many == "steps" or p["name"] not
-        in taken]
+    taken = {p["name"] for p in parts}
+    more = [p | {"name": identifier(p["name"], taken)} for p in added if many == "steps" or p["name"] not in taken]
     return spec | {many: [*parts, *more]}
 
 
@@ -771,7 +770,7 @@ def checked(name: str, source: str, wish: str = "") -> Report:
 
 db.openers.append(lambda: db.execute("""CREATE TABLE IF NOT EXISTS proposals (id INTEGER PRIMARY KEY AUTOINCREMENT,
   at TEXT NOT NULL, plugin TEXT NOT NULL, wish TEXT NOT NULL, why TEXT NOT NULL, base TEXT, source TEXT NOT NULL DEFAULT '',
-  report TEXT, status TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', entry INTEGER)"""))
+  report TEXT, status TEXT NOT NULL, note TEXT NOT NULL DEFAULT '')"""))
 db.openers.append(lambda:
     db.execute("UPDATE proposals SET status='failed', note='It was interrupted.' WHERE status='working'"))
 
@@ -788,9 +787,8 @@ def note_proposal(key: int, **values: Any) -> None:
     broadcaster.publish({"apps": [f"proposal-{key}"]})
 
 
-def new_proposal(plugin: str, wish: str, base: str | None, **values: Any) -> int:
-    row = dict(at=now_text(), plugin=plugin, wish=wish, why=cause.get(), base=base,
-        status="working") | values
+def new_proposal(plugin: str, wish: str, base: str | None) -> int:
+    row = dict(at=now_text(), plugin=plugin, wish=wish, why=cause.get(), base=base, status="working")
     with db.transaction():
         db.execute("UPDATE proposals SET status='replaced' WHERE plugin=? AND status IN ('ready', 'refused')", [plugin])
         return db.add("proposals", row)
@@ -824,7 +822,7 @@ def install(key: int, given: str) -> dict:
             raise Problem(f"{p['plugin']}.py has changed since.", fix="Have it made again, or check it again.", status=409)
         if p["why"]: cause.set(p["why"])
         entry = loader.write(p["plugin"], p["source"])
-        note_proposal(key, status="installed", entry=entry["id"])
+        note_proposal(key, status="installed")
     loader.attempt(p["plugin"])
     return entry
 

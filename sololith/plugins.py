@@ -258,7 +258,7 @@ def explained(error: BaseException, path: Path) -> Problem:
             fix = "Mend the file and save it: it is loaded again at once."
     shown = traceback.format_exception(error)
     return Problem(f"line {line}: {what}" if line else what, fix,
-        details="".join(shown[:1] + shown[-20:] if len(shown) > 21 else shown)[-6000:])
+        details="".join(shown)[-6000:])
 
 
 def check_name(name: str) -> None:
