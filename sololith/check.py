@@ -349,18 +349,16 @@ def samples(fields: Any, less: Iterable[str] = (), n: int = 0) -> dict[str, Any]
 
 async def try_app(app: BaseApp, page: Any) -> str:
     "Every page and form of an app, and the life of two records."
-    own = [n for n in app.fields if n in app.readonly]
+    less = {*app.unasked(), *app.readonly}
     await page(app.url)
     ids = []
     for n in range(2):
-        made = await asyncio.to_thread(app.insert, **samples(app.fields, [*app.unasked(), *own], n))
+        made = await asyncio.to_thread(app.insert, **samples(app.fields, less, n))
         ids.append(made.id)
         for path in (f"{app.url}/{made.id}", f"{app.url}/{made.id}/edit"): await page(path)
     if app.can_add: await page(f"{app.url}/new")
     for query in ("?q=sample", f"?sort={app.columns()[0]}", "/export.csv", "/export.json"): await page(app.url + query)
-    changed_ = samples({n: f for n, f in app.fields.items() if n not in own and n not in app.unasked()}, n=1)
-    for n, value in changed_.items():
-        await asyncio.to_thread(app.update, id=ids[0], **{n: value})
+    for n, value in samples(app.fields, less, 1).items(): await asyncio.to_thread(app.update, id=ids[0], **{n: value})
     for kind, args in (("find", {}), ("delete", {"which": [str(ids[0])]})):
         if made := all_tools().get(f"{app.name}_{kind}"): await use(made, args, f"check {app.name} {kind}", "person")
     if ids[0] in app: await asyncio.to_thread(app.delete, ids[0])
