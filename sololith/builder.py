@@ -41,8 +41,8 @@ TYPES = dict(str='str = ""', int="int = 0", float="float = 0.0", bool="bool = Fa
     **{n.lower(): f"{n} | None = None" for n in ("date", "datetime", "time", "Decimal", "Email", "Url", "File")})
 SAID = dict(str="line of text", text="long text", int="whole number", float="number", decimal="amount", bool="yes or no",
     choice="one of choices", datetime="date and time", url="web address", json="JSON")
-KINDS_OF_STEP = dict(ask="asks for something", file="reads a file", fetch="reads a web page", model="has the model write",
-    tool="calls a tool", code="works in Python")
+KINDS_OF_STEP = dict(ask="asks", file="reads a file", fetch="reads a page", model="model writes", tool="calls a tool",
+    code="works in Python")
 TAKEN = {"id": "number", "field": "area", "str": "text_", "int": "count", "float": "amount", "bool": "is_so", "date": "day",
     "datetime": "at", "time": "at", "type": "kind", "position": "position_", "record": "record_", "self": "self_"}
 HIDDEN_BY = {*dir(builtins), "fetch", "read_file", "use_tool", "ask", "pipeline", "crud", "progress"}  # no names for steps
@@ -273,12 +273,13 @@ def spec_of(source: str) -> dict | None:
     "What a plugin's file says, as a spec; None where it has neither a record class nor steps."
     try: tree = ast.parse(source)
     except (SyntaxError, ValueError): return None
+    calls = {ast.unparse(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign)
+        and isinstance(n.value, ast.Call)}
     if made := record_class(tree):
-        called = next((ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
-            for t in n.targets if any(isinstance(a, ast.Name) and a.id == made.name for a in n.value.args)),
-            plural(made.name))
-        return dict(kind="app", name=called, record=made.name, about=about_in(tree), fields=[field_from(n.target.id,
-            n.annotation, n.value) for n in made.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)])
+        called = next((n for n, call in calls.items() if made.name in map(ast.unparse, call.args)), plural(made.name))
+        fields = [field_from(n.target.id, n.annotation, n.value) for n in made.body
+            if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+        return dict(kind="app", name=called, record=made.name, about=about_in(tree), fields=fields)
     steps: list[dict] = []
     for f in step_functions(tree):
         body, names = ast.unparse(f.body[-1]), {s["name"] for s in steps}
@@ -289,10 +290,11 @@ def spec_of(source: str) -> dict | None:
             "ask": asked and len(asked) == len(f.args.args) and body != "return None"
                 and re.fullmatch(r"return (\w+|dict\(.*\)|\w+\.strip\(\))", body)}
         kind = next((k for k, is_it in signs.items() if is_it), "code")
-        steps.append(dict(name=f.name, kind=kind, instruction=ast.get_docstring(f) or "") | ({"tool": used[1]} if used
-            else {}) | ({"asked": asked} if asked and kind in ("ask", "model", "code") else {}))
-    owner = next((ast.unparse(n.targets[0]) for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
-        and ast.unparse(n.value.func) == "pipeline"), "")
+        one: dict[str, Any] = dict(name=f.name, kind=kind, instruction=ast.get_docstring(f) or "")
+        if used: one["tool"] = used[1]
+        if asked and kind in ("ask", "model", "code"): one["asked"] = asked
+        steps.append(one)
+    owner = next((n for n, call in calls.items() if ast.unparse(call.func) == "pipeline"), "")
     return dict(kind="pipeline", name=owner, about=about_in(tree), steps=steps) if steps and owner else None
 
 
@@ -1073,8 +1075,11 @@ async def build_get(req: Request):
     "A new app or pipeline: by what is said of it, or by a form."
     kind = "pipeline" if req.query_params.get("kind") == "pipeline" else "app"
     if kind == "app":
-        other, like = link_button("A pipeline instead", "/build?kind=pipeline"), "plants: name, light (low or high)"
-    else: other, like = link_button("An app instead", "/build"), "read a CSV of plants, and add each of them to my plants"
+        like = "plants: name, light (low or high), when I watered them"
+        other = link_button("A pipeline instead", "/build?kind=pipeline")
+    else:
+        like = "read a CSV of plants, and add each of them to my plants"
+        other = link_button("An app instead", "/build")
     said = Form(Textarea(name="what", rows=2, placeholder=like, aria_label="What it is to be"), Hidden("say", name="act"),
         Hidden(kind, name="kind"), Button("Make it"), hx_post="/build", hx_swap="none")
     if not await current_model():
