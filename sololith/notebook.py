@@ -490,7 +490,7 @@ def pipeline_from(data: bytes, name: str) -> tuple[str, list[str]]:
     """The text of a plugin with a pipeline that does what a notebook does, and what a person has to know of it. Raises
     Problem where there is no notebook in Python, or nothing in it that can be run."""
     cells, told = cells_of(data), list[str]()
-    if any("part" in c.ours or "step" in c.ours for c in cells): return as_it_was(cells, told), told
+    if any("above" in c.ours for c in cells): return as_it_was(cells, told), told
     needs = list[str]()
     title, about, said, found = name.replace("_", " ").capitalize(), "", list[str](), list[Work]()
     for cell in cells:
@@ -621,25 +621,27 @@ def sorted_out(found: list[Work]) -> tuple[list[str], list[Work]]:
 
 def as_it_was(cells: list[Cell], told: list[str]) -> str:
     "The file that a notebook of ours was made from, with what was edited since."
-    lines, end = list[str](), 1
+    lines = list[str]()
     for cell in cells:
         if cell.kind != "code" or not cell.text.strip(): continue
-        if not {"part", "step"} & cell.ours.keys():
+        if "above" not in cell.ours:
             if not cell.ours: told.append(f"Cell {cell.nr} was added by hand, and is left out: make it a step.")
             continue
-        mark, end = str(cell.ours.get("mark") or "#: "), number(cell.ours.get("end", 1))
-        text = re.sub(rf"(?m)^{re.escape(mark)}", "", cell.text)
+        text = re.sub(f"(?m)^{FOLDED}", "", cell.text)
         try: functions = [n for n in ast.parse(text).body if isinstance(n, DEFS)]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise Problem(f"Cell {cell.nr} is no Python: {clip(getattr(e, 'msg', e))}.", fix="Mend it in Jupyter.") from e
         if "step" in cell.ours:
             if not functions: continue
             text = "\n".join(text.split("\n")[:functions[0].end_lineno])
-        lines += [*[""] * min(number(cell.ours.get("gap")), 9), text]
-    return "\n".join([*lines, *[""] * min(end, 9)])
+        above, below = (min(number(cell.ours.get(side)), 9) for side in ("above", "below"))
+        lines += [*[""] * above, text, *[""] * below]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 # ─── runs → notebooks ───
+
+FOLDED = "#: "  # what stands before a line that only the running system understands
 
 # What a step that names it cannot do outside of the running system, and in words.
 ABSENT = {n: what for what, names in {"the model": "Ask ask", "the network": "fetch httpx2 requests urllib",
@@ -649,27 +651,24 @@ ABSENT = {n: what for what, names in {"the model": "Ask ask", "the network": "fe
 def notebook_of(run_id: int) -> dict[str, Any]:
     "A run as a notebook: its instructions, code, answers and values. It runs without us, and `pipeline_from` reads it."
     run, rows = runs.row(run_id), rows_of_run(run_id)
-    made, cells, mark, spare = pipeline_of(run), list[dict](), "#: ", 0
+    made, cells = pipeline_of(run), list[dict]()
     source = source_of_pipeline(made)
-    while re.search(rf"(?m)^{re.escape(mark)}", source): mark = f"#{mark}"
     lines, body = source.split("\n"), ast.parse(source).body
     known = vars(sys.modules.get(f"{MODULES}{made.plugin.name}", ast))  # what the file's names are
     functions = {n.name: n for n in body if isinstance(n, DEFS)}
     away = set[str]()  # the names of what registers with the running system, and is folded
 
-    def cell(kind: str, text: str, **more: Any) -> None:
-        about = {"sololith": more.pop("ours")} if "ours" in more else {}
+    def cell(kind: str, text: str, ours: Mapping = {}, **more: Any) -> None:
         extra = {"execution_count": None, "outputs": []} | more if kind == "code" else {}
-        cells.append(dict(cell_type=kind, id=f"cell-{len(cells)}", metadata=about, source=sayable(text), **extra))
+        cells.append(dict(cell_type=kind, id=f"cell-{len(cells)}", metadata={"sololith": ours} if ours else {},
+            source=sayable(text), **extra))
 
-    def part(start: int, end: int, **ours: Any) -> tuple[str, dict]:
-        "Lines of the file as a cell's text, and what is needed to put them back."
-        nonlocal spare
-        while start < end and not lines[start]: start, spare = start + 1, spare + 1
-        gap, spare = spare, 0
-        while start < end and not lines[end - 1]: end, spare = end - 1, spare + 1
-        text = "\n".join(mark * (n in hidden) + line for n, line in enumerate(lines[start:end], start))
-        return text, ours | {"gap": gap} | ({} if mark == "#: " else {"mark": mark})
+    def part(start: int, end: int) -> tuple[str, dict]:
+        "Lines of the file as a cell's text, and the empty ones that stood above and below."
+        text = "\n".join(FOLDED * (n in hidden or line.startswith(FOLDED)) + line
+            for n, line in enumerate(lines[start:end], start))
+        bare = text.lstrip("\n")
+        return bare.rstrip("\n"), {"above": len(text) - len(bare), "below": len(bare) - len(bare.rstrip("\n"))}
 
     hidden = set[int]()
     for node in body:
@@ -695,14 +694,10 @@ def notebook_of(run_id: int) -> dict[str, Any]:
             step = next((s for s in left.values() if s.work is known.get(said[2])), None)
         if not step: continue
         end = first_line(node) if isinstance(node, DEFS) else node.end_lineno or 0
-        if any(lines[start:end]):
-            text, ours = part(start, end, part=True)
-            cell("code", text, ours=ours)
-        else: spare += end - start
-        start = end
+        if any(lines[start:end]): cell("code", *part(start, start := end))
         left.pop(step.name)
         row = rows.get(step.name, {"status": "waiting"})
-        text, ours = part(start, start := node.end_lineno or 0, step=step.name) if isinstance(node, DEFS) else ("", {})
+        text, ours = part(start, start := node.end_lineno or 0) if isinstance(node, DEFS) else ("", {})
         words = [f"## {step.label}", step.instruction, f"*A pipeline of its own: run {row['child']}.*" if row.get("child")
             else "", f"**{row['status'].capitalize()}.** {row.get('error') or ''}" if row["status"] != "done" else ""]
         try: value = load(row["value"]) if row.get("value") else None
@@ -723,14 +718,10 @@ def notebook_of(run_id: int) -> dict[str, Any]:
         stream = [dict(output_type="stream", name="stdout", text=row["logs"] + "\n")] if row.get("logs") else []
         shown = [dict(output_type="execute_result", execution_count=len(cells), metadata={}, data=mimes(value,
             step.kind))] if row["status"] == "done" and value is not None else []
-        cell("code", f"{text}\n\n{code}".strip("\n"), execution_count=len(cells) if shown else None, outputs=stream + shown,
-            ours=ours or {"of": step.name})
+        cell("code", f"{text}\n\n{code}".strip("\n"), {"step": step.name} | ours,
+            execution_count=len(cells) if shown else None, outputs=stream + shown)
     for step in left.values(): cell("markdown", f"## {step.label}\n\n{step.instruction}\n\n*Its code stands elsewhere.*")
-    if any(lines[start:]):
-        text, ours = part(start, len(lines), part=True)
-        cell("code", text, ours=ours | {"end": spare})
-    elif ours := next((c["metadata"]["sololith"] for c in reversed(cells) if "gap" in str(c["metadata"])), None):
-        ours["end"] = spare + len(lines) - start
+    if any(lines[start:]): cell("code", *part(start, len(lines)))
     return dict(nbformat=4, nbformat_minor=5, cells=cells, metadata=dict(language_info={"name": "python"}, kernelspec=dict(
         name="python3", language="python", display_name="Python 3"), sololith=dict(pipeline=made.name, run=run_id)))
 
