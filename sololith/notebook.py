@@ -42,7 +42,6 @@ CHANGERS = {"next", "setattr", "delattr", "shuffle", "heappush", "heappop", "hea
 DROPPED_MAGICS = {"matplotlib", "load_ext", "reload_ext", "config", "autoreload", "precision", "watermark"}
 OPTIONS = re.compile(r"^(-\w+ ?\d*( |$))+")
 TIMING = {"time", "timeit", "capture", "prun"}
-PYLAB = "import numpy as np\nimport matplotlib.pyplot as plt\nfrom pylab import *"
 PLOTS = re.compile(r"\bplt\.(?!style|rc|show|close)|\bsns\.\w*(plot|map|hist|grid)\w*\(|\.(plot|hist|boxplot)\b|\bimshow\(")
 NEW_FIGURE = re.compile(r"\bfigure\(|\bsubplots\(")
 
@@ -61,29 +60,27 @@ class Cell(NamedTuple):
 def cells_of(data: bytes) -> list[Cell]:
     "The cells of a notebook of any version. Raises Problem for what is none in Python."
     bad = lambda what: Problem(f"This is no notebook: {what}.", fix="Choose a file that Jupyter saved (.ipynb).")
-    known = lambda found, kind: found if isinstance(found, kind) else kind()
     if len(data) > MOST_BYTES: raise bad(f"it has more than {MOST_BYTES >> 20} MB")
-    try: book = known(json.loads(data.decode("utf-8-sig")), dict)
+    try: book = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError: raise bad("it is no text") from None
     except (ValueError, RecursionError): raise bad("it is no JSON" if data.strip() else "it is empty") from None
-    found = known(book.get("cells", [c for s in known(book.get("worksheets"), list)  # in version 3
-        for c in known(known(s, dict).get("cells"), list)]), list)
-    if not found or not all(isinstance(c, dict) for c in found): raise bad("it has no cells")
-    facts = known(book.get("metadata"), dict)
-    spoken = [str(known(facts.get(n), dict).get(k, "")) for n, k in (("kernelspec", "language"), ("language_info", "name"))]
-    if any(spoken) and "python" not in str(spoken).lower():
-        raise Problem(f"This notebook is in {clip(spoken[0] or spoken[1], 30)}.", fix="A pipeline is written in Python.")
-    made = []
-    for nr, cell in enumerate(found, 1):
-        text, about = cell.get("source", cell.get("input")), known(cell.get("metadata"), dict)
-        kind = str(cell.get("cell_type"))
-        text = "".join(map(str, text)) if isinstance(text, list) else str(text or "")
-        if kind == "heading": kind, text = "markdown", f"{'#' * min(number(cell.get('level')) or 1, 6)} {text}"
-        failed = [clip(o.get("ename")) for o in known(cell.get("outputs"), list) if known(o, dict).get("output_type") in (
-            "error", "pyerr")]
-        made.append(Cell(nr, kind, re.sub(r"\r\n?", "\n", sayable(text)), known(about.get("tags"), list),
-            known(about.get("sololith"), dict), "".join(failed[:1])))
+    try:
+        cells = book["cells"] if "cells" in book else [c for s in book["worksheets"] for c in s["cells"]]  # in version 3
+        made, facts = [cell_of(nr, cell) for nr, cell in enumerate(cells, 1)], book.get("metadata", {})
+        spoken = facts.get("kernelspec", {}).get("language") or facts.get("language_info", {}).get("name")
+    except (LookupError, TypeError, ValueError, AttributeError): made, spoken = [], ""
+    if not made: raise bad("it has no cells, or odd ones")
+    if spoken and "python" not in str(spoken).lower():
+        raise Problem(f"This notebook is in {clip(spoken, 30)}.", fix="A pipeline is written in Python.")
     return made
+
+
+def cell_of(nr: int, cell: Mapping) -> Cell:
+    kind, text, about = cell["cell_type"], cell.get("source") or cell.get("input") or "", cell.get("metadata", {})
+    text = re.sub(r"\r\n?", "\n", sayable(text if isinstance(text, str) else "".join(text)))
+    if kind == "heading": kind, text = "markdown", f"{'#' * min(number(cell.get('level')) or 1, 6)} {text}"  # in version 3
+    failed = [clip(o.get("ename")) for o in cell.get("outputs", ()) if o["output_type"] in ("error", "pyerr")]
+    return Cell(nr, kind, text, about.get("tags", []), dict(about.get("sololith", {})), "".join(failed[:1]))
 
 
 def plain_python(text: str, nr: int, told: list[str], needs: list[str]) -> str:
@@ -105,19 +102,13 @@ def plain_python(text: str, nr: int, told: list[str], needs: list[str]) -> str:
                 lines[at] = f"{lines[at].rstrip()[:-1].rstrip()} {lines.pop(at + 1).strip()}"
             line = lines[at]
             space, bare = line[:len(line) - len(line.lstrip())], line.strip()
-            told_line = re.fullmatch(r"(?:[\w, ]+=\s*)?([%!])(!?\w*)\s*(.*)", bare)
-            if told_line:
-                sign, word, rest = told_line.groups()
-                if sign == "%" and word in TIMING and bare[0] == "%": now = OPTIONS.sub("", rest)
-                elif sign == "%" and word == "pylab": now = PYLAB
-                elif sign == "%" and word in DROPPED_MAGICS: now = ""
-                elif bare[0] in "%!" and (sign == "!" or word in ("pip", "conda", "system", "sx")):
-                    needs.append(bare.lstrip("!%"))
-                    now = ""
-                else:
-                    told.append(f"Cell {nr}: `{clip(bare)}` works in IPython only: write it in Python.")
-                    now = f"# {bare}"
-            elif bare.startswith("?") or bare.endswith("?"): now = ""
+            word, now = "".join(re.findall(r"^%(\w+)", bare)), ""
+            if bare.startswith("!") or word in ("pip", "conda", "system", "sx"): needs.append(bare.lstrip("!%"))
+            elif word in TIMING: now = OPTIONS.sub("", bare.removeprefix(f"%{word}").lstrip())
+            elif word in DROPPED_MAGICS or bare.startswith("?") or bare.endswith("?"): pass
+            elif re.match(r"%|[\w, ]+=\s*[%!]", bare):
+                told.append(f"Cell {nr}: `{clip(bare)}` works in IPython only: write it in Python.")
+                now = f"# {bare}"
             else: raise
             lines[at] = space + (now if now[:1] not in ("", "#") or not space else f"pass  {now}".rstrip())
             text = "\n".join(lines)
