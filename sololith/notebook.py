@@ -26,7 +26,7 @@ from .pipeline import Pipeline, Progress, Step, answers_in, describe, pipeline_o
 from .plugins import MODULES, check_name
 from .runs import in_menu
 from .source import chapters
-from .values import is_void, load, rows_of
+from .values import load, rows_of, show_rows
 
 MOST_BYTES, DEEPEST = 64 << 20, 120  # of a notebook; of an expression in it
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.AsyncFunctionDef,
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
 def cells_of(data: bytes) -> list[Cell]:
     "The cells of a notebook of any version. Raises Problem for what is none in Python."
     bad = lambda what: Problem(f"This is no notebook: {what}.", fix="Choose a file that Jupyter saved (.ipynb).")
-    if len(data) > MOST_BYTES: raise bad(f"it has more than {MOST_BYTES >> 20} MB")
+    if len(data) > MOST_BYTES: raise bad(f"it has more than {MOST_BYTES >> 20} MB (clear its outputs in Jupyter)")
     try: book = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError: raise bad("it is no text") from None
     except (ValueError, RecursionError): raise bad("it is no JSON" if data.strip() else "it is empty") from None
@@ -789,8 +789,7 @@ def mimes(value: Any, kind: str = "") -> dict[str, Any]:
             draw = getattr(value, f"_repr_{name}_", None) if not isinstance(value, type) else None
             if mime not in made and callable(draw) and (found := draw()) is not None: made[mime] = found
         if "text/html" not in made and (table := rows_of(value)) is not None:
-            made["text/html"] = sayable(to_xml(Table(Tr(*map(Th, table.names)), *[Tr(*[Td("" if is_void(v) else str(v))
-                for v in row]) for row in table.some(0, 100, None, False)]), indent=False))
+            made["text/html"] = sayable(to_xml(show_rows(table, "", {}), indent=False))
     except Exception as e: made.setdefault("text/plain", describe(e))  # whatever an object's own methods raise
     return {k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in made.items()}
 
@@ -830,7 +829,6 @@ def notebook_verb(kind: Literal["import", "export"], what: str, *, name: str = "
         return o
     path = Path(what).expanduser()
     if not path.is_file(): raise Problem(f"There is no file {path}.", fix="Give a notebook (.ipynb).", status=404)
-    if path.stat().st_size > MOST_BYTES: raise Problem(f"{path.name} is too large.", fix="Clear its outputs in Jupyter.")
     name = name or plugin_name(path.stem)
     target = new_plugin_file(name)
     source, told = pipeline_from(path.read_bytes(), name)
@@ -857,19 +855,20 @@ class Afar:
     def __init__(self, name: str): self.app = name
     def __repr__(self) -> str: return f"<the app {self.app} of Sololith>"
 
+    def rows(self, where: Mapping[str, Any]) -> list[dict]:
+        return [r for r in afar("notebook.rows", app=self.app) if all(r.get(n) == v for n, v in where.items())]
+
     def __call__(self, **where: Any) -> Any:
-        found = [r for r in afar("notebook.rows", app=self.app) if all(r.get(n) == v for n, v in where.items())]
-        return sys.modules["pandas"].DataFrame(found) if "pandas" in sys.modules else found
+        return sys.modules["pandas"].DataFrame(self.rows(where)) if "pandas" in sys.modules else self.rows(where)
 
     def __getitem__(self, record_id: int) -> dict:
-        found = [r for r in afar("notebook.rows", app=self.app) if r["id"] == record_id]
-        if not found: raise Problem(f"{self.app} has no record {record_id}.", fix=f"See {self.app}().")
-        return found[0]
+        for found in self.rows({"id": record_id}): return found
+        raise Problem(f"{self.app} has no record {record_id}.", fix=f"See {self.app}().")
 
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith("_"): raise AttributeError(kind)  # what IPython looks for in everything
         def use_it(yes: bool = False, **given: Any) -> Any:
-            given = {n: v if isinstance(v, str | int | float | list | None) else str(v) for n, v in given.items()}
+            given = {n: v if isinstance(v, int | float | list | None) else str(v) for n, v in given.items()}
             done = afar("tool.use", name=f"{self.app}_{kind}", given=given, is_approved=yes)
             return done["text"] if "summary" in str(done["value"]) else done["value"]
         return use_it
