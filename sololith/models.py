@@ -173,8 +173,8 @@ def number_in(said: Any, *keys: str | int) -> int:
 
 
 async def patiently(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
-    "An answer that has to begin, to go on and to come to an end."
-    limit, length = FIRST, 0
+    "An answer that has to begin, to go on and to come to an end; what it took, with its times in milliseconds."
+    limit, length, began, first = FIRST, 0, clock.monotonic(), 0.0
     async with contextlib.aclosing(chunks):
         while True:
             try:
@@ -182,9 +182,14 @@ async def patiently(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
             except StopAsyncIteration: return
             except TimeoutError:
                 raise Problem(f"The model said nothing for {limit:g} seconds.", fix="Try again.", status=504) from None
-            if chunk.text: limit = STALL
+            now = clock.monotonic()
+            if chunk.text: limit, first = STALL, first or now
             if (length := length + len(chunk.text)) > LONGEST:
                 raise Problem(f"The answer is longer than {LONGEST:,} characters.", fix="Ask for less at once.")
+            if u := chunk.usage:
+                speed = round(u["generated"] / max(now - (first or now), .001), 1)
+                chunk = Chunk(usage=u | dict(new=u["prompt"] - u["reused"], speed=speed, ms=round(1000 * (now - began)),
+                    first_ms=round(1000 * ((first or now) - began))))
             yield chunk
 
 
@@ -228,14 +233,6 @@ class Provider:
         return wide + -(-(len(text) - wide) // 4)
 
 
-def usage_of(began: float, first: float, prompt: int, generated: int, reused: int = 0, **more: Any) -> dict:
-    "What an answer took. Tokens, and milliseconds to the first one and in all."
-    now = clock.monotonic()
-    return dict(prompt=prompt, reused=reused, new=prompt - reused, generated=generated,
-        first_ms=round(1000 * (first - began)),
-        ms=round(1000 * (now - began)), speed=round(generated / max(now - first, .001), 1)) | more
-
-
 class Ollama(Provider):
     "A model in Ollama, by its native protocol. Source: https://github.com/ollama/ollama/blob/main/docs/api.md"
     kind = "ollama"
@@ -253,21 +250,18 @@ class Ollama(Provider):
             **({"format": schema} if schema else {}), **more)).encode()
 
     async def chunks(self, messages, schema, limit, key, acts):
-        began, first, body = clock.monotonic(), 0.0, await self.body(messages, schema, limit, acts)
+        body = await self.body(messages, schema, limit, acts)
         yield Chunk(note="Ollama reads …")
         async for line in lines_of(f"{self.url}/api/chat", body, who="Ollama"):
             if not line.strip(): continue
             said = parsed(line)
             if "error" in said: raise refusal("Ollama", 500, line)
-            if text := text_in(said, "message", "content"):
-                first = first or clock.monotonic()
-                yield Chunk(text)
+            if text := text_in(said, "message", "content"): yield Chunk(text)
             for call in inside(said, "message", "tool_calls") or ():
-                first = first or clock.monotonic()
                 yield Chunk(call_line(text_in(call, "function", "name"), inside(call, "function", "arguments")))
             if said.get("done"):
                 read, least = number_in(said, "prompt_eval_count"), sum(len(m["content"]) for m in messages) // 12
-                yield Chunk(usage=usage_of(began, first or clock.monotonic(), read, number_in(said, "eval_count"),
+                yield Chunk(usage=dict(prompt=read, reused=0, generated=number_in(said, "eval_count"),
                     is_cut=said.get("done_reason") == "length", is_short=0 < read < least))
                 return
         raise Problem("Ollama broke off in the middle of its answer.", fix="Try again.", status=502)
@@ -302,7 +296,7 @@ class OpenAI(Provider):
             **({"response_format": shape} if schema else {}), **more)).encode()
 
     async def chunks(self, messages, schema, limit, key, acts):
-        began, first, end, used = clock.monotonic(), 0.0, "", dict[str, Any]()
+        end, used = "", dict[str, Any]()
         body, called = await self.body(messages, schema, limit, acts), dict[int, list[str]]()
         yield Chunk(note=f"{self.host or self.title} reads …")
         async for line in lines_of(f"{self.url}/chat/completions", body, bearer(read_key(self.url)),
@@ -315,17 +309,14 @@ class OpenAI(Provider):
             if "error" in said: raise refusal(self.host or "The server", 500, line)
             used = said.get("usage") or used
             end = text_in(said, "choices", 0, "finish_reason") or end
-            if text := text_in(said, "choices", 0, "delta", "content"):
-                first = first or clock.monotonic()
-                yield Chunk(text)
+            if text := text_in(said, "choices", 0, "delta", "content"): yield Chunk(text)
             for call in inside(said, "choices", 0, "delta", "tool_calls") or ():  # they come in pieces
                 parts = called.setdefault(number_in(call, "index"), ["", ""])
                 for at, name in enumerate(("name", "arguments")): parts[at] += text_in(call, "function", name)
         for name, args in called.values(): yield Chunk(call_line(name, args))
         if not end: raise Problem("The server broke off in the middle of its answer.", fix="Try again.", status=502)
-        yield Chunk(usage=usage_of(began, first or clock.monotonic(), number_in(used, "prompt_tokens"),
-            number_in(used, "completion_tokens"), number_in(used, "prompt_tokens_details", "cached_tokens"),
-            is_cut=end == "length"))
+        yield Chunk(usage=dict(prompt=number_in(used, "prompt_tokens"), generated=number_in(used, "completion_tokens"),
+            reused=number_in(used, "prompt_tokens_details", "cached_tokens"), is_cut=end == "length"))
 
 
 class Embedded(Provider):
@@ -341,7 +332,6 @@ class Embedded(Provider):
         return len((await engine.call("tokenize", {"content": text}))["tokens"])
 
     async def chunks(self, messages, schema, limit, key, acts):
-        began, first = clock.monotonic(), 0.0
         schema, _ = held_to(schema, acts)
         if engine.warming and engine.runs(self): engine.warming.cancel()  # the person's turn comes first
         if engine.lock.locked(): yield Chunk(note="The model is at work elsewhere: this comes next …")
@@ -354,9 +344,7 @@ class Embedded(Provider):
                     "temperature": 0} if acts and acts.way == "grammar" else {"json_schema": schema,
                     "temperature": 0} if schema else {"temperature": .3, "dry_multiplier": .8, "dry_allowed_length": 6}
                 asked = dict(prompt=await engine.prompt(in_turns(messages, acts)), n_predict=limit, stop=STOP, **held)
-                async for chunk in engine.complete(asked):  # dry_…: small models fall into loops
-                    if chunk.text: first = first or clock.monotonic()
-                    yield Chunk(usage=usage_of(began, first or clock.monotonic(), **chunk.usage)) if chunk.usage else chunk
+                async for chunk in engine.complete(asked): yield chunk  # dry_…: small models fall into loops
         finally: engine.rest()
 
     async def warm(self, messages: list[dict]) -> AsyncGenerator[Chunk]:
@@ -413,25 +401,22 @@ def in_turns(messages: list[dict], acts: Acts | None, is_text: bool = True) -> l
 
 async def unwrapped(chunks: AsyncGenerator[Chunk]) -> AsyncGenerator[Chunk]:
     "The reply in JSON as text, as it comes, and the calls in it as lines. What is no such JSON is given as it is."
-    whole, at, is_over = "", 0, False
-    opening_of = re.compile(r'\s*\{\s*"reply"\s*:\s*"')
-    # what may be read by itself: a character, or an escape, of two where they are a pair
-    piece_of = re.compile(r'(?:[^"\\]|\\(?:[^u]|u[dD][89abAB]..\\u....|u(?![dD][89abAB])....))*', re.S)
+    whole, said, found = "", "", None
     async with contextlib.aclosing(chunks):
         async for chunk in chunks:
             whole += chunk.text
-            if not chunk.text or not whole.lstrip().startswith("{"): yield chunk
-            elif is_over: continue
-            elif at := at or ((begun := opening_of.match(whole)) and begun.end()) or 0:
-                found = piece_of.match(whole, at)
-                assert found
-                is_over, at = whole[found.end():found.end() + 1] == '"', found.end()
-                with contextlib.suppress(ValueError):
-                    if text := json.loads(f'"{found[0]}"', strict=False): yield Chunk(text)
-    if not at and whole.lstrip().startswith("{"):
-        try: calls = inside(json.loads(whole), "calls")
-        except (ValueError, RecursionError): calls = None
-        if isinstance(calls, list): whole = "".join(call_line(text_in(c, "tool"), inside(c, "args")) for c in calls)
+            if not chunk.text or not whole.lstrip().startswith("{"):
+                yield chunk
+                continue
+            for end in ('"}', ""):  # as if it ended here, or it does
+                with contextlib.suppress(ValueError, RecursionError): found = json.loads(whole + end, strict=False)
+            text = text_in(found, "reply")
+            if len(text) > len(said) and not "\ud800" <= text[-1] <= "\udbff":  # the first half of a pair
+                yield Chunk(text[len(said):])
+                said = text
+    if whole.lstrip().startswith("{") and not isinstance(inside(found, "reply"), str):
+        if isinstance(calls := inside(found, "calls"), list):
+            whole = "".join(call_line(text_in(c, "tool"), inside(c, "args")) for c in calls)
         yield Chunk(whole)
 
 
