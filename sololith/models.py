@@ -42,6 +42,10 @@ class Chunk(NamedTuple):
     usage: dict | None = None
 
 
+def object_of(**properties: Any) -> dict:
+    return dict(type="object", properties=properties, required=[*properties], additionalProperties=False)
+
+
 class Acts(NamedTuple):
     """What an answer may be: calls of tools ({"name", "description", "parameters"}), a line of JSON {"tool", "args"}
     each, or text. `way`: how the model is held to it. grammar: it can write nothing else; schema: JSON that holds
@@ -53,9 +57,7 @@ class Acts(NamedTuple):
 
     def schema(self) -> dict:
         "The union of all calls."
-        closed = lambda **properties: dict(type="object", properties=properties, required=[*properties],
-            additionalProperties=False)
-        return {"anyOf": [closed(tool={"const": t["name"]}, args=t["parameters"]) for t in self.tools]}
+        return {"anyOf": [object_of(tool={"const": t["name"]}, args=t["parameters"]) for t in self.tools]}
 
     def grammar(self) -> str:
         """For llama.cpp: compact JSON, arguments in any order, as they come to the model. What is missing or twice is found
@@ -77,9 +79,8 @@ class Acts(NamedTuple):
 
     def answer_schema(self) -> dict:
         "Of JSON that holds a reply, or calls."
-        ways = [{"reply": {"type": "string"}}] * self.may_talk + [{"calls": {"type": "array", "minItems": 1, "maxItems": 25,
-            "items": self.schema()}}] * self.may_call
-        return {"anyOf": [dict(type="object", properties=way, required=[*way], additionalProperties=False) for way in ways]}
+        calls = {"type": "array", "minItems": 1, "maxItems": 25, "items": self.schema()}
+        return {"anyOf": [object_of(reply={"type": "string"})] * self.may_talk + [object_of(calls=calls)] * self.may_call}
 
     def native(self) -> list[dict]: return [{"type": "function", "function": t} for t in self.tools]
 

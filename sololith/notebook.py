@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from starlette.responses import Response
 from .base import *
 from .builder import HIDDEN_BY, bringing, doc, identifier
@@ -243,6 +243,15 @@ class Unit(NamedTuple):
     nodes: list[Any]
 
     @property
+    def names(self) -> Names: return Names(self.nodes)
+
+    @property
+    def name(self) -> str:
+        "What a function, a class or an assignment is called."
+        node = self.nodes[0]
+        return getattr(node, "name", "") or ast.unparse(getattr(node, "targets", [ast.Constant("")])[0])
+
+    @property
     def kind(self) -> str:
         node = self.nodes[0]
         if len(self.nodes) > 1 and not all(isinstance(n, IMPORTS) for n in self.nodes): return "code"
@@ -262,11 +271,6 @@ class Unit(NamedTuple):
         value = node.value
         called = ast.unparse(value.func) if isinstance(value, ast.Call) else ""
         return None if called in calls else value.args[0] if called == "display" and len(value.args) == 1 else value
-
-
-def called_so(unit: Unit) -> str:
-    "What a function, a class or an assignment is called."
-    return getattr(unit.nodes[0], "name", "") or ast.unparse(getattr(unit.nodes[0], "targets", [ast.Constant("")])[0])
 
 
 def units_of(text: str) -> list[Unit]:
@@ -451,18 +455,11 @@ def step_function(work: Work, owner: str, where: Mapping[str, tuple[str, bool]],
     if units and not work.plots: units[-1], end = returned(units[-1], end, bool(work.gives))
     texts = "\n".join([*body, *(re.sub(r";\s*$", "", u.text) for u in units)]).strip("\n")
     inner = indented("\n".join([*head, texts, end]).strip("\n"))
-    is_async = any(isinstance(n, ast.Await | ast.AsyncFor | ast.AsyncWith) or getattr(n, "is_async", 0)
-        for u in units for top in u.nodes for n in outer_nodes(top))
+    whole = compile(ast.Module([n for u in units for n in u.nodes], []), "step", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    is_async = bool(whole.co_flags & inspect.CO_COROUTINE)
     about = docstring(work.about) + "\n" if work.about.strip() else ""
     return (f"@{owner}.step\n{'async ' * is_async}def {work.name}({', '.join(params)}):\n{about}"
         f"{inner if inner.strip() else '    pass'}\n")
-
-
-def outer_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    "A node and those in it, but for those in functions of their own."
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, (ast.Lambda, *DEFS)): yield from outer_nodes(child)
 
 
 def returned(unit: Unit, end: str, gives: bool) -> tuple[Unit, str]:
@@ -499,7 +496,7 @@ def pipeline_from(data: bytes, name: str) -> tuple[str, list[str]]:
         try:
             text = plain_python(cell.text, cell.nr, told, needs)
             work.units = units_of(text)
-            sets = {n for u in work.units for n in Names(u.nodes).stored}
+            sets = {n for u in work.units for n in u.names.stored}
             if cell.failed and not sets:
                 told.append(f"Cell {cell.nr} fails in the notebook itself ({cell.failed}): it is kept as a comment.")
                 work.units, text = [], commented(text)
@@ -518,7 +515,7 @@ def pipeline_from(data: bytes, name: str) -> tuple[str, list[str]]:
     used = asked | {n.id for u in units for node in u.nodes for n in ast.walk(node) if isinstance(n, ast.Name)} | {
         n for text in top[1:] for n in Names(ast.parse(text).body).stored}
     imported = Names(ast.parse(top[0]).body).sure
-    variables = ({n for u in units for n in Names(u.nodes).stored} | asked) - {"_"}
+    variables = ({n for u in units for n in u.names.stored} | asked) - {"_"}
     flow(works, variables)
     works = [part for w in works for part in halves_of(w)]
     flow(works, variables)
@@ -544,10 +541,8 @@ def pipeline_from(data: bytes, name: str) -> tuple[str, list[str]]:
     if any(w.plots for w in works) or "matplotlib" in top[0]:
         agg = 'import matplotlib\nmatplotlib.use("Agg")  # steps run in threads: no windows\n'
         top[0] = agg + "import matplotlib.pyplot as plt\n" * ("plt" not in imported) + top[0]
-    late = any(h.is_inner and " ->" in h.text for w in works for h in w.helpers.values())  # of names that a step sets
-    first = "from __future__ import annotations\n" * late + "from sololith import *\n"
     line, is_hidden = f"{owner} = pipeline({doc(title)}{named})", "pipeline" in imported | used
-    texts = [f"{docstring(about, '')}\n{first}{f'{line}{chr(10)}' * is_hidden}{top[0]}".rstrip(), *top[1:],
+    texts = [f"{docstring(about, '')}\nfrom sololith import *\n{f'{line}{chr(10)}' * is_hidden}{top[0]}".rstrip(), *top[1:],
         *[line] * (not is_hidden), *texts]
     return "\n\n\n".join(t.strip("\n") for t in texts) + "\n", [visible(t) for t in told]
 
@@ -561,33 +556,32 @@ def sorted_out(found: list[Work]) -> tuple[list[str], list[Work]]:
     imports, top, versions = dict[str, None](), list[str](), dict[str, list[Helper]]()
     units = [u for w in found for u in w.units]
     for u in units:
-        if u.kind == "helper": versions.setdefault(called_so(u), []).append(helper_of(u.text, u.nodes[0]))
+        if u.kind == "helper": versions.setdefault(u.name, []).append(helper_of(u.text, u.nodes[0]))
     every = {n: v[-1] for n, v in versions.items()}
     code = [u for u in units if u.kind == "code"]
-    counts = Counter(n for u in code for n in Names(u.nodes).stored)
+    counts = Counter(n for u in code for n in u.names.stored)
     altered = {n for u in code for n in Names(u.nodes, every).altered}
-    modules = {n for u in units if u.kind == "import" for n in Names(u.nodes).sure}
+    modules = {n for u in units if u.kind == "import" for n in u.names.sure}
     wanted = {n for v in versions.values() for h in v for n in h.reads}
     def is_constant(u: Unit) -> bool:
-        node, name = u.nodes[0], called_so(u)
+        node, name = u.nodes[0], u.name
         if not isinstance(node, ast.Assign) or len(u.nodes) > 1 or name not in wanted: return False
         calls = any(isinstance(n, ast.Call) for n in ast.walk(node.value))
         plain = {*dir(builtins)} - {"open", "input", "print", "exec", "eval", "next"} | ({"re"} if calls else modules)
         return counts[name] == 1 and name not in {*altered, *versions} and not Names([node.value]).reads - plain
-    constants = {called_so(u) for u in code if is_constant(u)}
+    constants = {u.name for u in code if is_constant(u)}
     free = {*counts} - constants | {n for w in found for n in w.fields}
     bound = {n for n, v in versions.items() if len({h.text.strip() for h in v}) > 1 or n in free | modules}
     while more := {n for n, v in versions.items() if n not in bound and any(h.reads & (free | bound) for h in v)}:
         bound |= more
+    is_setting = lambda u: SETTINGS.search(u.text) and not u.names.stored and not u.names.reads - modules
     now, works, before = dict[str, Helper](), list[Work](), ""
     for work in found:
-        is_top = all(u.kind != "code" or called_so(u) in constants or SETTINGS.search(u.text) and not Names(u.nodes).stored
-            and not Names(u.nodes).reads - modules for u in work.units)
-        for n in [n for u in work.units if u.kind == "code" for n in Names(u.nodes).stored]: now.pop(n, None)
-        left = [u for u in work.units if u.kind == "code" and not (is_top or called_so(u) in constants)]
+        for n in [n for u in work.units if u.kind == "code" for n in u.names.stored]: now.pop(n, None)
+        left = [u for u in work.units if u.kind == "code" and u.name not in constants and not is_setting(u)]
         work.about = f"{before}\n\n{work.about}".strip()
         here = Names([n for u in left for n in u.nodes], every).reads
-        left = [u for u in work.units if u in left or u.kind == "helper" and called_so(u) in bound & here]
+        left = [u for u in work.units if u in left or u.kind == "helper" and u.name in bound & here]
         goes_on, before, is_line = bool(left or work.fields or work.comment), "", False
         for u in work.units:
             text = u.text.strip("\n")
@@ -595,7 +589,7 @@ def sorted_out(found: list[Work]) -> tuple[list[str], list[Work]]:
                 if getattr(u.nodes[0], "module", "") != "__future__": imports[text] = None
                 continue
             if u.kind == "helper":
-                name = called_so(u)
+                name = u.name
                 now[name] = helper_of(u.text, u.nodes[0])._replace(is_inner=name in bound)
                 if name in bound: continue
             if u in left: continue
@@ -606,7 +600,7 @@ def sorted_out(found: list[Work]) -> tuple[list[str], list[Work]]:
             is_line = u.kind == "code"
         if goes_on: works.append(work)
         else: before = work.about
-        work.units, work.helpers = left, {n: h for n, h in now.items() if n not in map(called_so, left)}
+        work.units, work.helpers = left, {n: h for n, h in now.items() if n not in [u.name for u in left]}
     return ["\n".join(imports), *dict.fromkeys(top)], works
 
 
