@@ -39,6 +39,7 @@ CHANGES = re.compile(r"append(left)?|extend|insert|remove|discard|clear|pop\w*|p
 LOOKS = re.compile(r"head|tail|describe|info|sample|plot\w*|hist|boxplot|show|keys|values|items|copy|sum|mean|value_counts|"
     r"groupby|save\w*|to_\w+|print\w*|display")
 CHANGERS = {"next", "setattr", "delattr", "shuffle", "heappush", "heappop", "heapify", "insort"}  # their first argument
+MADE = re.compile(r"lambda\b|([\w.]+\.)?(namedtuple|NamedTuple|TypeVar|NewType)\(")  # as good as a definition
 DROPPED_MAGICS = {"matplotlib", "load_ext", "reload_ext", "config", "autoreload", "precision", "watermark"}
 OPTIONS = re.compile(r"^(-\w+ ?\d*( |$))+")
 TIMING = {"time", "timeit", "capture", "prun"}
@@ -90,14 +91,15 @@ def plain_python(text: str, nr: int, told: list[str], needs: list[str]) -> str:
         if name in TIMING: text = OPTIONS.sub("", magic[2].strip()) * (name == "timeit") + "\n" + rest
         elif name in ("bash", "sh", "pip", "system", "script", "cmd"):
             needs += [line for line in rest.split("\n") if line.strip() and line[0] != "#"]
-            text = ""
+            return ""
         else:
             told.append(f"Cell {nr} is no Python (%%{name}): it is kept as a comment.")
             return commented(text)
+    lines = [*text.split("\n"), ""]
     while True:
-        try: compile(text, f"cell {nr}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        try: compile("\n".join(lines), f"cell {nr}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         except (SyntaxError, ValueError) as e:
-            lines, at = [*text.split("\n"), ""], (getattr(e, "lineno", 0) or 1) - 1
+            at = (getattr(e, "lineno", 0) or 1) - 1
             while re.match(r"\s*[%!].*\\\s*$", lines[at]):  # a command on several lines
                 lines[at] = f"{lines[at].rstrip()[:-1].rstrip()} {lines.pop(at + 1).strip()}"
             line = lines[at]
@@ -111,8 +113,7 @@ def plain_python(text: str, nr: int, told: list[str], needs: list[str]) -> str:
                 now = f"# {bare}"
             else: raise
             lines[at] = space + (now if now[:1] not in ("", "#") or not space else f"pass  {now}".rstrip())
-            text = "\n".join(lines)
-        else: return text
+        else: return "\n".join(lines)
 
 
 def commented(text: str) -> str:
@@ -171,13 +172,9 @@ class Names(ast.NodeVisitor):
         match node:
             case ast.Name(ctx=ast.Store()): self.set(node.id)
             case ast.Name(): self.read(node.id)
-            case ast.Assign() | ast.AnnAssign() | ast.NamedExpr():
-                for part in (node.value, getattr(node, "annotation", None), *getattr(node, "targets", ()),
-                    getattr(node, "target", None)): self.visit(part)
-            case ast.AugAssign():
-                self.change(node.target)
-                self.visit(node.value)
-                self.visit(node.target)
+            case ast.Assign() | ast.AnnAssign() | ast.NamedExpr() | ast.AugAssign():
+                if isinstance(node, ast.AugAssign): self.change(node.target)
+                for part in reversed([*ast.iter_child_nodes(node)]): self.visit(part)  # the value stands last
             case ast.Subscript(ctx=ast.Store() | ast.Del()) | ast.Attribute(ctx=ast.Store() | ast.Del()):
                 self.change(node)
                 self.generic_visit(node)
@@ -253,15 +250,12 @@ class Unit(NamedTuple):
 
     @property
     def kind(self) -> str:
-        node = self.nodes[0]
-        if len(self.nodes) > 1 and not all(isinstance(n, IMPORTS) for n in self.nodes): return "code"
-        if isinstance(node, IMPORTS) or isinstance(node, ast.Try) and all(isinstance(n, IMPORTS) for n in node.body):
-            return "import"
-        value = getattr(node, "value", None)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and (isinstance(value, ast.Lambda)
-                or isinstance(value, ast.Call) and ast.unparse(value.func).endswith(("namedtuple", "NamedTuple", "TypeVar",
-                "NewType"))): return "helper"
-        return "helper" if isinstance(node, DEFS) else "code"
+        node, imports = self.nodes[0], lambda nodes: all(isinstance(n, IMPORTS) for n in nodes)
+        if imports(self.nodes): return "import"
+        if len(self.nodes) > 1: return "code"
+        if isinstance(node, ast.Try) and imports(node.body): return "import"
+        is_named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        return "helper" if isinstance(node, DEFS) or is_named and MADE.match(ast.unparse(node.value)) else "code"
 
     @property
     def look(self) -> ast.expr | None:
@@ -275,20 +269,16 @@ class Unit(NamedTuple):
 
 def units_of(text: str) -> list[Unit]:
     "The statements of a cell, each with its text; those on one line together."
-    lines, made, end, tree = text.split("\n"), list[Unit](), 0, ast.parse(text)
+    lines, groups, tree = text.split("\n"), list[list[Any]](), ast.parse(text)
     level, depth = [tree], 0
     while level := [child for n in level for child in ast.iter_child_nodes(n)]: depth += 1
     if depth > DEEPEST: raise RecursionError("it is nested too deeply")
     for node in tree.body:
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-        if made and first <= end:
-            last = made.pop()
-            start, nodes = end - last.text.count("\n") - 1, [*last.nodes, node]
-        else: start, nodes = end, [node]
-        end = max(end, node.end_lineno or 0)
-        made.append(Unit("\n".join(lines[start:end]), nodes))
-    if made and (rest := "\n".join(lines[end:]).rstrip()): made[-1] = Unit(f"{made[-1].text}\n{rest}", made[-1].nodes)
-    return made
+        if groups and first_line(node) < (groups[-1][-1].end_lineno or 0): groups[-1].append(node)
+        else: groups.append([node])
+    ends = [*(nodes[-1].end_lineno for nodes in groups[:-1]), len(lines)]
+    return [Unit("\n".join(lines[start:end]).rstrip(), nodes) for start, end, nodes in zip([0, *ends], ends, groups,
+        strict=False)]
 
 
 def indented(text: str, by: str = "    ") -> str:
