@@ -85,16 +85,14 @@ def cell_of(nr: int, cell: Mapping) -> Cell:
 
 
 def plain_python(text: str, nr: int, told: list[str], needs: list[str]) -> str:
-    "A cell's text without what only IPython knows, which is told. Raises SyntaxError for what then is no Python."
+    "A cell's text without what only IPython knows, which is told. Raises SyntaxError or ValueError for what is no Python."
     if magic := re.match(r"\s*%%(\w+)(.*)\n?", text):
         name, rest = magic[1], text[magic.end():]
         if name in TIMING: text = OPTIONS.sub("", magic[2].strip()) * (name == "timeit") + "\n" + rest
         elif name in ("bash", "sh", "pip", "system", "script", "cmd"):
             needs += [line for line in rest.split("\n") if line.strip() and line[0] != "#"]
             return ""
-        else:
-            told.append(f"Cell {nr} is no Python (%%{name}): it is kept as a comment.")
-            return commented(text)
+        else: raise ValueError(f"%%{name} is no Python")
     lines = [*text.split("\n"), ""]
     while True:
         try: compile("\n".join(lines), f"cell {nr}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -441,7 +439,6 @@ def step_function(work: Work, owner: str, where: Mapping[str, tuple[str, bool]],
     if len(work.gives) > 1: end = f"return dict({', '.join(f'{n}={n}' for n in work.gives)})"
     elif work.gives: end = f"return {work.gives[0]}"
     elif work.plots: end = "return plt.gcf()"
-    elif not units and work.fields: end = f"return dict({', '.join(f'{n}={n}' for n in work.fields)})"
     if units and not work.plots: units[-1], end = returned(units[-1], end, bool(work.gives))
     texts = "\n".join([*body, *(re.sub(r";\s*$", "", u.text) for u in units)]).strip("\n")
     inner = indented("\n".join([*head, texts, end]).strip("\n"))
@@ -486,15 +483,13 @@ def pipeline_from(data: bytes, name: str) -> tuple[str, list[str]]:
         try:
             text = plain_python(cell.text, cell.nr, told, needs)
             work.units = units_of(text)
-            sets = {n for u in work.units for n in u.names.stored}
-            if cell.failed and not sets:
-                told.append(f"Cell {cell.nr} fails in the notebook itself ({cell.failed}): it is kept as a comment.")
-                work.units, text = [], commented(text)
+            if cell.failed and not any(u.names.stored for u in work.units):
+                raise ValueError(f"{cell.failed} in the notebook itself")
             if not work.units and text.startswith("# "): work.comment = text
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             told.append(f"Cell {cell.nr} is kept as a comment: {clip(getattr(e, 'msg', e), 90)}"
                 f" (line {getattr(e, 'lineno', 0) or 1}).{' Is it Python 2?' * ('print' in cell.text)}")
-            work.comment = commented(cell.text)
+            work.units, work.comment = [], commented(cell.text)
         if "parameters" in cell.tags: ask_parameters(work)
         else: ask_instead(work, told)
         if not work.units and not work.fields and not work.comment: continue
