@@ -82,9 +82,6 @@ class Acts(NamedTuple):
         calls = {"type": "array", "minItems": 1, "maxItems": 25, "items": self.schema()}
         return {"anyOf": [object_of(reply={"type": "string"})] * self.may_talk + [object_of(calls=calls)] * self.may_call}
 
-    def native(self) -> list[dict]: return [{"type": "function", "function": t} for t in self.tools]
-
-
 # ─── talking HTTP ───
 
 def is_here(url: str) -> bool:
@@ -92,6 +89,9 @@ def is_here(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try: return ipaddress.ip_address(host).is_loopback
     except ValueError: return host == "localhost" or host.endswith(".localhost")
+
+
+def host_away(url: str) -> str: return "" if is_here(url) else urlsplit(url).netloc
 
 
 async def lines_of(url: str, body: bytes | None = None, headers: dict | None = None,
@@ -137,8 +137,9 @@ def refusal(who: str, status: int, body: bytes) -> Problem:
     with contextlib.suppress(ValueError, RecursionError):
         while found := inside(json.loads(said), "error"):  # Ollama hands on another's, as text
             said = found if isinstance(found, str) else text_in(found, "message") or dumps(found)
-    fix = {401: "Check its key on the page Models.", 403: "Check its key on the page Models.", 404: "Choose another model.",
-        429: "Wait a little, then try again."}.get(status, "Try again, or choose another model.")
+    key = "Check its key on the page Models."
+    fix = {401: key, 403: key, 404: "Choose another model.", 429: "Wait a little, then try again."}.get(status,
+        "Try again, or choose another model.")
     return Problem(f"{who} answered {status}: {clip(said, 200).rstrip('.')}.", fix=fix, status=502)
 
 
@@ -203,7 +204,6 @@ def bearer(key: str) -> dict[str, str]: return {"authorization": f"Bearer {key}"
 class Provider:
     "A model somewhere. `host` is where words go if they leave this machine."
     kind, host, context = "", "", CONTEXT
-
     def __init__(self, name: str): self.name, self.context = name, window_size()
     @property
     def id(self) -> str: return f"{self.kind}:{self.name}"
@@ -215,6 +215,10 @@ class Provider:
         "What is sent, to the byte."
         raise NotImplementedError
 
+    def chunks(self, messages: list[dict], schema: dict | None, limit: int, key: str,
+            acts: Acts | None) -> AsyncGenerator[Chunk]:
+        raise NotImplementedError
+
     def stream(self, messages: list[dict], schema: dict | None = None, limit: int = LIMIT, key: str = "",
             acts: Acts | None = None) -> AsyncGenerator[Chunk]:
         """The answer to `messages`, as it comes; with a JSON `schema` only what fits it, with `acts` calls or text.
@@ -223,10 +227,6 @@ class Provider:
         chunks = self.chunks(messages, schema, limit, key, acts)
         if acts and acts.way == "schema": chunks = unwrapped(chunks)
         return patiently(chunks)
-
-    def chunks(self, messages: list[dict], schema: dict | None, limit: int, key: str,
-            acts: Acts | None) -> AsyncGenerator[Chunk]:
-        raise NotImplementedError
 
     async def count(self, text: str) -> int:
         "About how many tokens a text is: four characters each, and one each of scripts without spaces."
@@ -241,7 +241,7 @@ class Ollama(Provider):
     def __init__(self, name: str):
         super().__init__(name)
         self.url = ollama_url()
-        self.host = "ollama.com" if name.endswith("cloud") else "" if is_here(self.url) else urlsplit(self.url).netloc
+        self.host = "ollama.com" if name.endswith("cloud") else host_away(self.url)
 
     async def body(self, messages, schema=None, limit=LIMIT, acts=None):
         schema, more = held_to(schema, acts)
@@ -286,7 +286,7 @@ class OpenAI(Provider):
     def __init__(self, name: str):
         super().__init__(name)
         self.url = store.get("model.url", "").rstrip("/")
-        self.host = "" if is_here(self.url) else urlsplit(self.url).netloc
+        self.host = host_away(self.url)
         if not self.url: raise Problem("The server's address is missing.", fix="Give it on the page Models.")
 
     async def body(self, messages, schema=None, limit=LIMIT, acts=None):
@@ -375,7 +375,8 @@ def call_line(name: str, args: Any) -> str:
 def held_to(schema: dict | None, acts: Acts | None) -> tuple[dict | None, dict]:
     "The schema of an answer, and what else is sent for it."
     if not acts or not acts.tools: return schema, {}
-    if acts.way == "native": return schema, {"tools": acts.native()} if acts.may_call else {}
+    if acts.way == "native":
+        return schema, {"tools": [{"type": "function", "function": t} for t in acts.tools]} if acts.may_call else {}
     return acts.answer_schema() if acts.way == "schema" else schema, {}
 
 
