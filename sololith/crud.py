@@ -28,7 +28,7 @@ from .forms import SELECT_MOST, Sent, as_text, control, labelled, link_button, p
 from .store import COMMON, cause, db, like_of, quoted, store, table
 from .tools import TakenBack, Tool, add_tool, picked, tool
 from .ui import commands, entry_item, head, icon, toast
-from .values import harmless, is_formula, show, show_as
+from .values import csv_text, harmless, is_formula, show, show_as
 
 PAGE = 50        # records on one page of a list
 GAP = 1024       # between positions, so that most moves change one record only
@@ -308,16 +308,15 @@ class BaseApp:
                 if to: self.move_tool(record_id, to)
         self.together(which, "changed", change, ", ".join(f"{n} → {clip(v, 40)}" for n, v in values.items()))
 
-    def together(self, ids: list[int], verb: str, work: Callable[[], Any], how: str = "") -> None:
-        "Do something with records: with several as one entry in the journal, with none not at all."
+    def together(self, ids: list[int], verb: str, work: Callable[[], Any], how: str = "") -> int | None:
+        "Do something with records, with several as one entry in the journal: that entry, where anything has changed."
         if not ids: raise Problem(f"No {self.noun} fits.", fix="See what there is.", status=404)
-        if not ids[1:]:
-            work()
-            return
         told = f"{verb} {len(ids):,} {self.title.lower()}" + f": {how}" * bool(how)
-        with contextlib.suppress(TakenBack), db.group(self.name, "update", told) as entry:
+        with contextlib.suppress(TakenBack), (db.group(self.name, "update", told) if ids[1:]
+                else contextlib.nullcontext(db.last_id())) as before:
             work()
-            if db.last_id() == entry: raise TakenBack  # all was so already
+            if (entry := db.last_id()) == before: raise TakenBack  # all was so already
+            return before if ids[1:] else entry
 
     def delete_tool(self, which: list[int]) -> None: self.together(which, "deleted", lambda: self.delete(*which))
 
@@ -685,7 +684,13 @@ class BaseApp:
             ids = [row["id"] for row in self.here().rows(where, args, select="id")]
             if not ids: raise Problem("Nothing is selected.", fix="Tick the records first.")
             match action := form.get("action"):
-                case "change": entry = self.bulk_change(ids, str(form.get("field")), form.get("value"))
+                case "change":
+                    n, value = str(form.get("field")), form.get("value")
+                    if n not in self.fields:
+                        raise Problem(f"{self.title} have no field {clip(n)}.", fix=did_you_mean(n[:40], self.fields))
+                    value = value_of(self.fields[n], value)
+                    entry = self.together(ids, "changed", lambda: [self.update(id=i, **{n: value}) for i in ids],
+                        f"{n} → {clip(value, 40)}")
                 case "delete": entry = self.delete(*ids)
                 case _:
                     raise Problem("Nothing is to be done with them.", fix="Choose Delete, or a field to change.")
@@ -707,40 +712,23 @@ class BaseApp:
             try: return self.import_step(form)
             except Problem as e: return form_again(e, self.import_form(e))
 
-    def bulk_change(self, ids: list[int], name: str, text: Any) -> int:
-        if name not in self.fields:
-            raise Problem(f"{self.title} have no field {clip(name)}.", fix=did_you_mean(name[:40], self.fields))
-        value = value_of(self.fields[name], text)
-        told = f"changed {len(ids):,} {self.title.lower()}: {name} → {clip(value, 40)}"
-        with db.group(self.name, "update", told) as entry:
-            for record_id in ids: self.update(id=record_id, **{name: value})
-        return entry
-
     # ─── out and in ───
 
     def export(self, kind: str, params: Mapping) -> Iterator[str]:
         "CSV (formula-safe) or JSON of what an address selects, in pieces, so that any number of rows passes through."
-        where, args, _ = self.selection(params)
-        out, seen, sep = io.StringIO(), 0, "["
-        writer = csv.writer(out)
-        if kind == "csv": writer.writerow(["id", *self.fields])
+        (where, args, _), seen, begin, columns = self.selection(params), 0, "[", self.fields.items()
+        if kind == "csv": yield csv_text([["id", *self.fields]])
         while rows := self.here().rows(f"({where or 1}) AND id > ?", [*args, seen], "id", limit=1000):
             seen = rows[-1]["id"]
-            labels = {n: target_of(f).labels(row[n] for row in rows) for n, f in self.fields.items() if f.record
-                and kind == "csv"}
-            for row in rows:
-                if kind == "csv":
-                    cells = (csv_cell(f, row[n], labels.get(n)) for n, f in self.fields.items())
-                    writer.writerow([row["id"], *cells])
-                    continue
-                values = {n: from_sql(f, row[n]) if f.kind in ("json", "tags", "bool") else row[n]
-                    for n, f in self.fields.items()}
-                out.write(f"{sep}\n{json.dumps({'id': row['id']} | values, ensure_ascii=False)}")
-                sep = ","
-            yield out.getvalue()
-            out.seek(0)
-            out.truncate()
-        yield out.getvalue() if kind == "csv" else "\n]\n" if sep == "," else "[]\n"
+            if kind == "csv":
+                labels = {n: target_of(f).labels(row[n] for row in rows) for n, f in columns if f.record}
+                yield csv_text([row["id"], *(csv_cell(f, row[n], labels.get(n)) for n, f in columns)] for row in rows)
+                continue
+            plain = ({"id": row["id"]} | {n: from_sql(f, row[n]) if f.kind in ("json", "tags", "bool") else row[n]
+                for n, f in columns} for row in rows)
+            yield begin + ",".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in plain)
+            begin = ","
+        if kind == "json": yield "\n]\n" if seen else "[]\n"
 
     def import_form(self, problem: Problem | None = None) -> FT:
         return Form(P("A CSV file with a line of names on top, or a JSON list of objects. ",

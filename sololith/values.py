@@ -156,16 +156,15 @@ def rank(value: Any) -> tuple:
 
 def csv_of(rows: Rows) -> Iterator[str]:
     "A table as CSV, in pieces; what a spreadsheet would run gets an apostrophe in front."
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(rows.names)
-    for n, row in enumerate(rows.some(0, rows.count, None, False), 1):
-        writer.writerow(["" if is_void(v) else harmless(v) for v in row])
-        if n % 1000 == 0:
-            yield out.getvalue()
-            out.seek(0)
-            out.truncate()
-    yield out.getvalue()
+    yield csv_text([rows.names])
+    body = iter(rows.some(0, rows.count, None, False))
+    while some := [*itertools.islice(body, 1000)]:
+        yield csv_text(["" if is_void(v) else harmless(v) for v in row] for row in some)
+
+
+def csv_text(rows: Iterable[Iterable]) -> str:
+    csv.writer(out := io.StringIO()).writerows(rows)
+    return out.getvalue()
 
 
 def is_formula(value: Any) -> bool: return isinstance(value, str) and value.lstrip("'").startswith(FORMULA)
