@@ -53,17 +53,26 @@ async def try_model(model):
     return facts
 
 
-def model_card(model_id, title, facts, current):
+def model_card(model_id, size, is_used):
     "A model: what is known of it, whether it is in use, and what can be done with it."
-    speed = store.get(f"ui.speed.{model_id}")
-    if speed:
-        facts = [*facts,
-            f"{speed['tokens a second']:g} tokens a second, the first after {speed['seconds to the first']:.1f} s."]
-    use = Span("in use", cls="chip status-running") if model_id == current else Button("Use", hx_post="/models/use",
-        name="model",
-        value=model_id, cls="quiet", hx_swap="none")
-    return Div(Div(H2(title, cls="grow"), use, Button("Try it", cls="quiet spins", hx_post="/models/try", name="model",
-        value=model_id, hx_swap="none"), cls="row"), P(" ".join(facts), cls="muted small"), cls="card stack")
+    kind, _, name = model_id.partition(":")
+    if kind == "ollama":
+        facts = f"In Ollama, {gigabytes(size)}." + " It leaves this machine." * name.endswith("cloud")
+    elif kind == "openai":
+        host = model_called(model_id).host
+        facts = f"At {host or 'this machine'}." + " Your words leave this machine." * bool(host)
+    else:
+        known, window, free = next((k for k in CATALOGUE if k.file == name), None), window_size(), memory_free()
+        needs = known.needs(window) if known else size + window * size // 40_000 + (200 << 20)
+        facts = (f"{known.about if known else 'A file that you put into models/.'} {gigabytes(size)} on disk; "
+            f"needs about {gigabytes(needs)} of memory with a window of {window:,} tokens"
+            + ("." if needs < free else f", and {gigabytes(free)} are free: it may be slow, or fail."))
+    if speed := store.get(f"ui.speed.{model_id}"):
+        facts += f" {speed['tokens a second']:g} tokens a second, the first after {speed['seconds to the first']:.1f} s."
+    chosen = dict(name="model", value=model_id, cls="quiet spins", hx_swap="none")
+    use = Span("in use", cls="chip status-running") if is_used else Button("Use", hx_post="/models/use", **chosen)
+    return Div(Div(H2(name.removesuffix(".gguf"), cls="grow"), use, Button("Try it", hx_post="/models/try", **chosen),
+        cls="row"), P(facts, cls="muted small"), cls="card stack")
 
 
 def gigabytes(size): return f"{size / 1e9:.1f} GB"
@@ -71,27 +80,12 @@ def gigabytes(size): return f"{size / 1e9:.1f} GB"
 
 @rt("/models", methods=["GET"])
 async def models_page(req: Request):
-    model, free, found = await current_model(), memory_free(), await ollama_models()
-    current, window, files, cards = model.id if model else "", window_size(), gguf_files(), []
-    for path in files:
-        known = next((k for k in CATALOGUE if k.file == path.name), None)
-        size = path.stat().st_size
-        needs = known.needs(window) if known else size + window * size // 40_000 + (200 << 20)
-        facts = [known.about if known else "A file that you put into models/.",
-            f"{gigabytes(size)} on disk; needs about {gigabytes(needs)} of memory with a window of {window:,} tokens"
-            + ("." if needs < free else f", and {gigabytes(free)} are free: it may be slow, or fail.")]
-        cards.append(model_card(f"embedded:{path.name}", path.stem, facts, current))
-    cards += [model_card(f"ollama:{m['name']}", m["name"], [f"In Ollama, {gigabytes(number_in(m, 'size'))}."
-        + " It leaves this machine." * m["name"].endswith("cloud")], current) for m in found]
-    if model and model.kind == "openai":
-        place = model.host or "this machine"
-        cards.append(model_card(current, model.name,
-            [f"At {place}." + " Your words leave this machine." * bool(model.host)], current))
+    model, free, window, files = await current_model(), memory_free(), window_size(), gguf_files()
+    cards = [model_card(i, size, model and model.id == i) for i, size in await models_here()]
     more = [Div(Div(Strong(k.name), P(k.about, cls="muted small"), cls="grow"), Small(gigabytes(k.size)),
         Small(f"needs {gigabytes(k.needs(window))}" + ", more than is free" * (k.needs(window) > free),
             cls="error" if k.needs(window) > free else "muted"),
-        link_button("Get", f"/get_a_model?model={k.name}"),
-            cls="row") for k in CATALOGUE if home.models / k.file not in files]
+        link_button("Get", f"/get_a_model?model={k.name}"), cls="row") for k in CATALOGUE if home.models / k.file not in files]
     at_work = [P(A(f"“{job.row['title']}” is at work: {job.at:,g} of {job.total:,g} {job.what}", href=f"/runs/{job.run_id}"))
         for job in list(jobs.values()) if job.pipeline is get_model]
     return (*head("Models", window_form()), P(f"{gigabytes(free)} of memory are free on this machine.", cls="muted"),
@@ -105,10 +99,8 @@ async def models_page(req: Request):
 
 def window_form():
     "How many tokens a model is given to look at. A larger window takes memory, and time when it is read first."
-    now = window_size()
-    return Form(Label("Window ", Select(*[Option(f"{n:,} tokens", value=str(n), selected=n == now) for n in WINDOWS],
-        name="tokens",
-        data_submits=True)), hx_post="/models/window", hx_swap="none", cls="row small")
+    sizes = picker([(n, f"{n:,} tokens") for n in WINDOWS], window_size(), name="tokens", data_submits=True)
+    return Form(Label("Window ", sizes), hx_post="/models/window", hx_swap="none", cls="row small")
 
 
 @rt("/models/window", methods=["POST"])
@@ -131,12 +123,10 @@ def server_form(problem=None, typed=None):
     try: has_key = bool(typed["url"] and read_key(typed["url"].rstrip("/")))
     except Problem: has_key = False  # the keyring is locked: said when it is needed
     def asked(name, label, **attrs):
-        return Div(Label(label, fr=f"server-{name}"), Input(name=name, id=f"server-{name}",
-            value=typed.get(name, ""), **attrs),
-            cls="field")
+        return Div(Label(label, Input(name=name, value=typed.get(name, ""), **attrs)), cls="field")
     return Form(H2("A server that speaks OpenAI's protocol"),
-        P("LM Studio, llama-server, vLLM, or a service. Unless it is on "
-        "this machine, what you say is sent there.", cls="muted small"), complaint(P, problem),
+        P("LM Studio, llama-server, vLLM, or a service. Unless it is on this machine, what you say is sent there.",
+            cls="muted small"), complaint(P, problem),
         Div(asked("url", "Address", placeholder="http://127.0.0.1:1234/v1"), asked("model", "Model"),
             asked("key", "Key", type="password", autocomplete="off", placeholder="kept" if has_key else ""), cls="fields"),
         Div(Button("Use it", cls="spins"), cls="actions"), hx_post="/models/server", hx_target="this", hx_swap="outerHTML",
