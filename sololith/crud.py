@@ -239,7 +239,7 @@ class BaseApp:
 
     def unasked(self) -> set[str]:
         "Fields that fill themselves: the position, and the profile while there is a current one."
-        return {"position", "profile"} if store.get("profile") else {"position"}
+        return {"position", *self.here().fixed}
 
     # ─── tools ───
 

@@ -6,97 +6,27 @@ draw_and_fit = pipeline("Draw and fit")
 
 
 @functools.cache
-def scatter() -> Any:
-    "The widget in which points are drawn. Its class is made when it is first wanted: that takes half a second."
+def board() -> Any:
+    """The widget: points are drawn in it; with a degree it shows instead how a curve of that degree parts them, and fits it
+    anew when that is moved. Its class is made when it is first wanted: that takes half a second."""
     anywidget, traits = widget_library()
 
-    class Scatter(anywidget.AnyWidget):
+    class Board(anywidget.AnyWidget):
         data = traits.List().tag(sync=True)   # {"x": 0…1, "y": 0…1, "label": "a" or "b"}
-        _css = FIT_STYLE
-        _esm = FIT_SCRIPT + """
-export default {render({model, el}) {
-  const bar = el.appendChild(document.createElement("p")), canvas = el.appendChild(board())
-  let label = "a", isDown = false, at = [.5, .5], last = 0
-  const add = (x, y) => model.set("data", [...model.get("data"), {x: +x.toFixed(3), y: +y.toFixed(3), label}])
-  const clear = () => model.set("data", [])
-  const undo = () => model.set("data", model.get("data").slice(0, -10))
-  const buttons = {a: () => { label = "a" }, b: () => { label = "b" }, "Undo": undo, "Clear": clear}
-  for (const [name, work] of Object.entries(buttons)) {
-    const b = bar.appendChild(Object.assign(document.createElement("button"), {textContent: name, className: name}))
-    b.onclick = () => { work(); model.save_changes(); draw() }
-  }
-  const count = bar.appendChild(document.createElement("span"))
-  const draw = () => {
-    paint(canvas, model.get("data"))
-    if (document.activeElement === canvas) ring(canvas, at)
-    for (const n of "ab") bar.querySelector("." + n).ariaPressed = String(n === label)
-    count.textContent = model.get("data").length + " points"
-  }
-  const spray = e => {
-    if (!isDown || performance.now() - last < 25) return
-    last = performance.now()
-    const [x, y] = placed(canvas, e), r = () => (Math.random() + Math.random() - 1) * .06
-    add(Math.min(1, Math.max(0, x + r())), Math.min(1, Math.max(0, y + r())))
-    model.save_changes()
-    draw()
-  }
-  canvas.onpointerdown = e => { isDown = true; canvas.setPointerCapture(e.pointerId); spray(e) }
-  canvas.onpointermove = spray
-  canvas.onpointerup = canvas.onpointercancel = () => { isDown = false }
-  canvas.onfocus = canvas.onblur = draw
-  canvas.onkeydown = e => {
-    const move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}[e.key]
-    if (move) at = at.map((v, i) => Math.min(1, Math.max(0, v + move[i] * .03)))
-    else if (e.key === " ") { add(...at); model.save_changes() }
-    else if ("ab".includes(e.key)) label = e.key
-    else return
-    e.preventDefault()
-    draw()
-  }
-  model.on("change:data", draw)
-  draw()
-}}
-"""
-    return Scatter
-
-
-@functools.cache
-def decision() -> Any:
-    "The widget that shows the points, and how a curve of some degree parts them; it is fitted anew when that is moved."
-    anywidget, traits = widget_library()
-
-    class Decision(anywidget.AnyWidget):
-        data, degree = traits.List().tag(sync=True), traits.Int(2, min=1, max=8).tag(sync=True)
+        degree = traits.Int(0, max=8).tag(sync=True)
         grid, told = traits.Bytes(b"").tag(sync=True), traits.Unicode("").tag(sync=True)
         weights = traits.List().tag(sync=True)
-        _css = FIT_STYLE
-        _esm = FIT_SCRIPT + """
-export default {render({model, el}) {
-  const bar = el.appendChild(document.createElement("p")), canvas = el.appendChild(board())
-  const name = bar.appendChild(Object.assign(document.createElement("label"), {textContent: "Degree "}))
-  const slider = name.appendChild(Object.assign(document.createElement("input"), {type: "range", min: 1, max: 8}))
-  const told = bar.appendChild(document.createElement("span"))
-  slider.oninput = () => { model.set("degree", +slider.value); model.save_changes() }
-  const draw = () => {
-    slider.value = model.get("degree")
-    told.textContent = model.get("told")
-    paint(canvas, model.get("data"), model.get("grid"))
-  }
-  for (const n of ["data", "degree", "grid", "told"]) model.on("change:" + n, draw)
-  draw()
-}}
-"""
+        _css, _esm = BOARD_STYLE, BOARD_SCRIPT
 
         @traits.observe("data", "degree")
         def _fit(self, _: Any) -> None:
-            if not self.data: return
-            weights, grid, right = fitted(self.data, self.degree)
-            self.weights, self.grid = weights, grid
+            if not self.data or self.degree < 1: return
+            self.weights, self.grid, right = fitted(self.data, self.degree)
             self.told = f"{right:.0%} of {len(self.data)} points are on their side"
-    return Decision
+    return Board
 
 
-FIT_STYLE = """
+BOARD_STYLE = """
 html { color-scheme: light dark; background: none; color: CanvasText }
 p { display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; margin: 0 0 .5rem } label { display: flex; gap: .5rem }
 button { font: inherit; padding: .2rem .7rem; border: 1px solid #8886; border-radius: .4rem; background: none }
@@ -105,39 +35,86 @@ button[aria-pressed=true] { border-color: currentColor; background: #8882 }
 canvas { width: 100%; height: 320px; border: 1px solid #8884; border-radius: .5rem; touch-action: none;
   box-sizing: border-box }
 """
-FIT_SCRIPT = """
+BOARD_SCRIPT = """
 const colours = {a: [24, 138, 124], b: [204, 102, 48]}
-const board = () => Object.assign(document.createElement("canvas"), {width: 960, height: 480, tabIndex: 0,
-  ariaLabel: "Draw with the mouse, or with arrows and space"})
-const placed = (canvas, e) => {
-  const box = canvas.getBoundingClientRect()
-  return [(e.clientX - box.x) / box.width, 1 - (e.clientY - box.y) / box.height]
-}
-const ring = (canvas, [x, y]) => {
-  const pen = canvas.getContext("2d")
-  pen.beginPath()
-  pen.arc(x * canvas.width, (1 - y) * canvas.height, 12, 0, 7)
-  pen.stroke()
-}
-function paint(canvas, data, grid) {
+const made = (within, tag, as) => within.appendChild(Object.assign(document.createElement(tag), as))
+export default {render({model, el}) {
+  const isDrawn = !model.get("degree"), bar = made(el, "p")
+  const canvas = made(el, "canvas", {width: 960, height: 480, tabIndex: 0,
+    ariaLabel: isDrawn ? "Draw with the mouse, or with arrows and space" : "The points, and the curve between them"})
   const pen = canvas.getContext("2d"), {width, height} = canvas
-  pen.clearRect(0, 0, width, height)
-  if (grid?.byteLength) {
-    const side = Math.sqrt(grid.byteLength), small = new OffscreenCanvas(side, side), image = new ImageData(side, side)
-    for (let i = 0; i < side * side; i++) {
-      const p = grid.getUint8(i) / 255, c = p > .5 ? colours.b : colours.a
-      image.data.set([...c, Math.abs(p - .5) * 150 + 8], i * 4)
-    }
-    small.getContext("2d").putImageData(image, 0, 0)
-    pen.drawImage(small, 0, 0, width, height)
-  }
-  for (const {x, y, label} of data) {
-    pen.fillStyle = `rgb(${colours[label] ?? [90, 90, 90]})`
+  let label = "a", isDown = false, at = [.5, .5], last = 0
+  const circle = (x, y, radius) => {
     pen.beginPath()
-    pen.arc(x * width, (1 - y) * height, 6, 0, 7)
-    pen.fill()
+    pen.arc(x * width, (1 - y) * height, radius, 0, 7)
   }
-}
+  const draw = () => {
+    const data = model.get("data"), grid = model.get("grid")
+    pen.clearRect(0, 0, width, height)
+    if (grid?.byteLength) {
+      const side = Math.sqrt(grid.byteLength), small = new OffscreenCanvas(side, side), image = new ImageData(side, side)
+      for (let i = 0; i < side * side; i++) {
+        const p = grid.getUint8(i) / 255
+        image.data.set([...colours[p > .5 ? "b" : "a"], Math.abs(p - .5) * 150 + 8], i * 4)
+      }
+      small.getContext("2d").putImageData(image, 0, 0)
+      pen.drawImage(small, 0, 0, width, height)
+    }
+    for (const {x, y, label} of data) {
+      pen.fillStyle = `rgb(${colours[label] ?? [90, 90, 90]})`
+      circle(x, y, 6)
+      pen.fill()
+    }
+    if (isDrawn && document.activeElement === canvas) {
+      circle(...at, 12)
+      pen.stroke()
+    }
+    for (const n of "ab") bar.querySelector("." + n)?.setAttribute("aria-pressed", n === label)
+    told.textContent = isDrawn ? data.length + " points" : model.get("told")
+    if (!isDrawn) slider.value = model.get("degree")
+  }
+  const change = (name, value) => {
+    model.set(name, value)
+    model.save_changes()
+    draw()
+  }
+  const add = (x, y) => change("data", [...model.get("data"), {x: +x.toFixed(3), y: +y.toFixed(3), label}])
+  const spray = e => {
+    if (!isDown || performance.now() - last < 25) return
+    last = performance.now()
+    const box = canvas.getBoundingClientRect()
+    const near = part => Math.min(1, Math.max(0, part + (Math.random() + Math.random() - 1) * .06))
+    add(near((e.clientX - box.x) / box.width), near(1 - (e.clientY - box.y) / box.height))
+  }
+  const choose = name => {
+    label = name
+    draw()
+  }
+  const buttons = {a: () => choose("a"), b: () => choose("b"),
+    Undo: () => change("data", model.get("data").slice(0, -10)), Clear: () => change("data", [])}
+  if (isDrawn) {
+    for (const [name, onclick] of Object.entries(buttons))
+      made(bar, "button", {textContent: name, className: name, onclick})
+    canvas.onpointerdown = e => { isDown = true; canvas.setPointerCapture(e.pointerId); spray(e) }
+    canvas.onpointermove = spray
+    canvas.onpointerup = canvas.onpointercancel = () => { isDown = false }
+    canvas.onfocus = canvas.onblur = draw
+    canvas.onkeydown = e => {
+      const move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}[e.key]
+      if (move) at = at.map((v, i) => Math.min(1, Math.max(0, v + move[i] * .03)))
+      else if (e.key === " ") add(...at)
+      else if ("ab".includes(e.key)) label = e.key
+      else return
+      e.preventDefault()
+      draw()
+    }
+  }
+  const slider = isDrawn ? null : made(made(bar, "label", {textContent: "Degree "}), "input",
+    {type: "range", min: 1, max: 8, oninput: () => change("degree", +slider.value)})
+  const told = made(bar, "span")
+  model.on("change", draw)
+  draw()
+}}
 """
 SIDE = 48  # of the grid of decisions, in cells
 
@@ -174,7 +151,7 @@ def fitted(data: list[dict], degree: int) -> tuple[list[float], bytes, float]:
 
 
 @draw_and_fit.step
-def points(points: widget(scatter, field="data")):
+def points(points: widget(board, field="data")):
     "Draw points of class a, then choose b and draw those, with the mouse or a finger."
     if len({p["label"] for p in points}) < 2:
         raise Problem("There are not two classes yet.", fix="Draw points of a, and of b.")
@@ -199,7 +176,7 @@ def statistics(points):
 @draw_and_fit.step
 def fit(points):
     "A curve that parts the two. Move the slider: it is fitted anew."
-    return decision()(data=points)
+    return board()(data=points, degree=2)
 
 
 @draw_and_fit.step(asks=True)

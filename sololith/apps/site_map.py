@@ -75,10 +75,8 @@ def site_picture(pages):
     for page in pages: rings.setdefault(outside if page["depth"] is None else page["depth"], []).append(page)
     for n, (depth, ring) in enumerate(sorted(rings.items())):
         for i, page in enumerate(ring):
-            turn = 2 * math.pi * i / len(ring) + n
-            places[page["url"]] = 500 + 60 * depth * math.cos(turn), 500 + 60 * depth * math.sin(turn)
-    scale = max([1, *(max(abs(x - 500), abs(y - 500)) / 460 for x, y in places.values())])
-    places = {url: (500 + (x - 500) / scale, 500 + (y - 500) / scale) for url, (x, y) in places.items()}
+            turn, far = 2 * math.pi * i / len(ring) + n, 460 * depth / outside
+            places[page["url"]] = 500 + far * math.cos(turn), 500 + far * math.sin(turn)
     for page in pages:
         for to in page["leads_to"]:
             (a, b), (c, d) = places[page["url"]], places[to]

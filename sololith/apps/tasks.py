@@ -14,13 +14,4 @@ class Task:
     profile: Profile | None = None
 
 
-class TasksApp(BaseApp):
-    "The built-in task list."
-    record = Task
-
-    def columns(self):
-        return store.get("ui.columns.tasks") or ["title", "due", "priority",
-            "is_done"] + ([] if store.get("profile") else ["profile"])
-
-
-tasks = TasksApp()
+tasks = crud(Task)
