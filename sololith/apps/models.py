@@ -85,7 +85,8 @@ async def models_page(req: Request):
     more = [Div(Div(Strong(k.name), P(k.about, cls="muted small"), cls="grow"), Small(gigabytes(k.size)),
         Small(f"needs {gigabytes(k.needs(window))}" + ", more than is free" * (k.needs(window) > free),
             cls="error" if k.needs(window) > free else "muted"),
-        link_button("Get", f"/get_a_model?model={k.name}"), cls="row") for k in CATALOGUE if home.models / k.file not in files]
+        link_button("Get", f"/get_a_model?model={k.name}"), cls="row")
+        for k in CATALOGUE if home.models / k.file not in files]
     at_work = [P(A(f"“{job.row['title']}” is at work: {job.at:,g} of {job.total:,g} {job.what}", href=f"/runs/{job.run_id}"))
         for job in list(jobs.values()) if job.pipeline is get_model]
     return (*head("Models", window_form()), P(f"{gigabytes(free)} of memory are free on this machine.", cls="muted"),
