@@ -177,6 +177,7 @@ def part_text(f: Mapping) -> str:
 def part_of(text: str) -> dict:
     "The field that a short text means: FIELD, FIELD:TYPE, FIELD:a|b."
     name, _, kind = text.strip().partition(":")
+    if "|" in kind and not kind.strip("| "): raise Problem(f"{clip(name)} has no choices.", fix="Give them: low|high.")
     return {"name": name} | ({"type": "choice", "choices": kind.split("|")} if "|" in kind else {"type": kind or "str"})
 
 

@@ -571,10 +571,10 @@ class Job:
                 with contextlib.suppress(Exception): await self.closing.pop()()
 
     def stop(self, outcome: Future, thread: threading.Thread, why: type[BaseException]) -> None:
-        "End the attempt: by its loop, then by an exception in its thread; if it hears neither, it goes on unheeded."
-        if self.loop and self.task and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.task.cancel)
-            thread.join(GRACE / 2)
+        """End the attempt: by its loop or its own look at `check`, then by an exception in its thread; if it hears none, it
+        goes on unheeded. The exception comes last: CPython may give it to a thread that this one is just starting."""
+        if self.loop and self.task and not self.loop.is_closed(): self.loop.call_soon_threadsafe(self.task.cancel)
+        thread.join(GRACE / 2)
         end_thread(outcome, thread, why, GRACE / 2)
 
     def cancel(self) -> None:
