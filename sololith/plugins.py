@@ -134,7 +134,8 @@ class Loader:
         "Keep every text of a plugin that worked, numbered; one that was written by hand among its versions, too."
         last = db.first("SELECT source FROM plugins WHERE name=? ORDER BY id DESC", [name])
         was = last and last["source"]
-        if was != source: db.add("plugins", dict(name=name, source=source, was=was, at=now_text()))
+        if was != source:
+            db.execute("INSERT INTO plugins (name, source, was, at) VALUES (?,?,?,?)", [name, source, was, now_text()])
         kept = self.versions(name)
         if kept and kept[-1].stem.endswith(digest(source)): return
         folder = home.apps / ".versions" / name

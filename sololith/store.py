@@ -189,7 +189,7 @@ class Database:
             return self.enter(app, verb or done, row["id"], summary or clip(told, 200), before, after)
 
     def add(self, app: str, row: dict) -> int:
-        "Insert a raw row; its id."
+        "Insert a raw row, in a transaction that is under way; its id."
         self.writer.execute(f"INSERT INTO {quoted(app)} ({','.join(map(quoted, row))}) "
             f"VALUES ({','.join('?' * len(row))})", [*row.values()])
         return self.writer.last_insert_rowid()

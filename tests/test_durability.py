@@ -431,7 +431,7 @@ def test_a_backup_made_during_writes_and_killed_in_the_middle_leaves_the_last_go
     aside = next(p for p in workspace.glob("data.db.before-*") if not p.name.endswith(("-wal", "-shm")))
     assert len(whole(aside)["tasks"]) > len(names), "what was there before the restore is kept, with all that came later"
     server.restart()
-    assert not halves()
+    wait_for(lambda: not halves(), what="the day's own backup")
 
 
 @linux
