@@ -23,8 +23,7 @@ if ONEFILE:  # before anything can say `import sololith`
 
 # What the form makes a difference to: the start, static files, names of modules, the sandbox's child, the source as text.
 # Elsewhere both forms run the same lines, and once is enough; SOLOLITH_ALL=1 (make soak) runs all of it on the one file.
-FORM_MATTERS = {"test_onefile", "test_cli", "test_guard", "test_plugins", "test_assets", "test_check", "test_pipelines",
-                "test_model_server", "test_project", "test_nix"}
+FORM_MATTERS = {"test_onefile", "test_cli", "test_guard", "test_plugins", "test_assets", "test_check"}
 
 
 # The files that take longest, which begin first, so that no worker is left with one of them at the end.

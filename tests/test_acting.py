@@ -1290,6 +1290,7 @@ def test_nothing_is_not_the_name_of_every_app(): assert not acting.is_about("", 
 # ─── a real model: the machinery, not the wit ───
 
 @pytest.mark.package_only
+@pytest.mark.soak
 def test_a_real_model_writes_text_or_whole_calls_of_tools_that_are_there(start, smollm2, workspace):  # noqa: F811
     put(smollm2, workspace)
     (workspace / "apps").mkdir()
