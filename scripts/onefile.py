@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 AIM = 60_000  # tokens, cl100k
-CAP = 242_000
+CAP = 239_000
 
 BAR = "# ═══ "
 FOLD = "#: "
