@@ -15,7 +15,7 @@ step's log with a small picture. What is automated never reaches Sololith itself
 you allow the host. `fetch` is a plain request under the same rule, at each redirect.
 Sources: https://playwright.dev/python/docs/api/class-page, https://www.rfc-editor.org/rfc/rfc9309 (robots.txt)
 """
-import asyncio, contextlib, functools, ipaddress, json, re, shutil, subprocess, sys, threading, time as clock
+import asyncio, contextlib, functools, ipaddress, re, shutil, subprocess, sys, threading, time as clock
 import urllib.robotparser
 from html import unescape
 from pathlib import Path
@@ -33,7 +33,7 @@ from .events import broadcaster, changed
 from .fields import Text, clip
 from .forms import Sent
 from .pipeline import RESOURCES, Job, tell
-from .plugins import text_of_plugin
+from .plugins import sending_button, text_of_plugin
 from .runs import on_run, on_step_card
 from .store import db, store
 from .tools import tool
@@ -323,7 +323,6 @@ class Browser:
                 await asyncio.sleep(.2)
         finally: waits.pop(self.job.run_id, None)
 
-
     async def show(self) -> None:
         "Go on in a window, with the pages that are open and whoever is logged in."
         if self.is_visible or self.attach: return
@@ -380,13 +379,13 @@ class Page:
 
     async def open(self, url: str) -> None:
         "Go to an address."
-        await asyncio.to_thread(addresses_of, url)
         answer = await self.did(f"open {clip(url, 120)}", self.gone(url))
         if answer and answer.status >= 400:
             raise Problem(f"{clip(url)} answers {answer.status}.", fix="Look at the address.")
 
     async def gone(self, url: str) -> Any:
         "Playwright's answer, once it is the host's turn; from nowhere but where it may come from."
+        await asyncio.to_thread(addresses_of, url)
         await asyncio.sleep(pause(url, self.browser.per_second))
         answer = await self.page.goto(url, wait_until="domcontentloaded")
         if by := answer and await answer.server_addr():
@@ -399,7 +398,6 @@ class Page:
     async def visit(self, url: str) -> dict[str, Any]:
         "What a page is: status, title, size in characters, links, or what is wrong with it. For many: without a picture."
         try:
-            await asyncio.to_thread(addresses_of, url)
             answer = await self.gone(url)
             found = await self.page.evaluate("""() => ({title: document.title,
               size: document.documentElement.outerHTML.length,
@@ -577,11 +575,11 @@ async def browser_get():
     except Problem as e: found = P(str(e), cls="error")
     folder = home.path / "browser"
     names = sorted({"default", *(p.name for p in folder.glob("*") if p.is_dir())})
-    act = lambda text, what, name, **attrs: Button(text, cls="quiet", hx_post="/browser", hx_swap="none",
-        hx_vals=json.dumps({"act": what, "name": name}), **attrs)
-    profiles = [Div(Strong(n), Span(cls="grow"), act("Open this profile", "open", n), act("Forget its log-ins", "forget",
-        n, hx_confirm=f"Forget every log-in of {n}?") if (folder / n).exists() else None, cls="row") for n in names]
-    hosts = [Div(Code(h), Span(cls="grow"), act("Take back", "close", h), cls="row") for h in hosts_allowed()]
+    act = functools.partial(sending_button, url="/browser")
+    profiles = [Div(Strong(n), Span(cls="grow"), act("Open this profile", act="open", name=n), act("Forget its log-ins",
+        confirm=f"Forget every log-in of {n}?", act="forget", name=n) if (folder / n).exists() else None, cls="row")
+        for n in names]
+    hosts = [Div(Code(h), Span(cls="grow"), act("Take back", act="close", name=h), cls="row") for h in hosts_allowed()]
     new = lambda what, label, **attrs: Form(Hidden(what, name="act"), Input(name="name", required=True, aria_label=label,
         placeholder=label, **attrs), Button("Add", cls="quiet"), hx_post="/browser", hx_swap="none", cls="row")
     return *head("Browser"), Div(
@@ -702,13 +700,12 @@ addEventListener("change", e => {
 
 class Recorder:
     "A window in which what the person does is written down, as a pipeline that does it again."
-    def __init__(self, name: str, url: str, profile: str = "default", is_visible: bool = True):
-        self.name, self.url, self.browser, self.deeds = name, url, Browser(), list[dict]()
-        self.browser.profile, self.browser.is_visible, self.did_at = profile, is_visible, 0.0
+    def __init__(self, name: str, url: str, profile: str = "default"):
+        self.name, self.url, self.browser, self.deeds, self.did_at = name, url, Browser(), list[dict](), 0.0
+        self.browser.profile, self.browser.is_visible = profile, True
 
-    async def begin(self) -> Any:
+    async def begin(self) -> None:
         "Open the window at the address. Raises Problem where it may not be reached."
-        await asyncio.to_thread(addresses_of, self.url)
         context = await self.browser.started()
         await context.expose_binding("sololith_did", lambda source, deed: self.note(deed))
         await context.add_init_script(RECORDING)
@@ -717,7 +714,6 @@ class Recorder:
         context.on("close", lambda _: self.ended.set())
         page.page.on("close", lambda _: self.ended.set())
         await page.open(self.url)
-        return page.page
 
     def note(self, deed: dict) -> None:
         "Keep a deed. An address counts where it was typed: not the first one, nor where a click has led."
